@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* An engine compiles a graph into a plan; a plan runs many times.
+ *
+ * "ref": a page per op, f32 or f64, one thread: the oracle.
+ * "cpu": oneDNN + OpenMP kernels; f32, or bf16 storage of activations and weights with f32 accumulation, norms,
+ *        softmax and parameter gradients.
+ * Plans are used from one thread at a time.  The result does not depend on the number of threads.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include "graph/graph.h"
+
+G_BEGIN_DECLS
+
+typedef struct _SumiEngine SumiEngine;
+typedef struct _SumiPlan   SumiPlan;
+
+typedef struct
+{
+  SumiDType dtype;   /* SUMI_F32; SUMI_F64 (ref only); SUMI_BF16 (cpu only) */
+  guint     threads; /* 0: all usable cores */
+  gboolean  poison;  /* debug: fill dead memory with NaN */
+} SumiCompileOptions;
+
+/* "ref", "cpu", or NULL for the best one. */
+SumiEngine *sumi_engine_open (const char *name, GError **error);
+SumiEngine *sumi_engine_ref (SumiEngine *e);
+void        sumi_engine_unref (SumiEngine *e);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiEngine, sumi_engine_unref)
+const char *sumi_engine_get_name (const SumiEngine *e);
+
+/* Compiles the nodes that the graph's outputs need; keeps a reference on the graph. Options NULL: f32, all cores. */
+SumiPlan *sumi_engine_compile (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *options, GError **error);
+void      sumi_plan_free (SumiPlan *p);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiPlan, sumi_plan_free)
+
+/* Gives an input or a parameter its value (any float dtype for REAL, any integer dtype for INDEX; exactly its shape).
+ * The plan converts, packs and copies: the tensor may change or go afterwards.  The value stays for later runs.
+ * A name that the plan does not use is ignored (TRUE); an unknown one is missing_tensor. */
+gboolean sumi_plan_set (SumiPlan *p, const char *name, const SumiTensor *value, GError **error);
+/* Runs; fails when a leaf has no value, on cancellation (checked between nodes), or as the engine says. */
+gboolean sumi_plan_run (SumiPlan *p, GCancellable *cancellable, GError **error);
+/* A copy of an output: F32 (F64 when compiled so), logical row-major. Transfer full. */
+SumiTensor *sumi_plan_get (SumiPlan *p, const char *output, GError **error);
+/* As get, into an existing F32 tensor of that shape (no allocation: training loops). */
+gboolean sumi_plan_read (SumiPlan *p, const char *output, SumiTensor *into, GError **error);
+/* Bytes of the arena + scratch, and of packed parameters. */
+void sumi_plan_get_memory (const SumiPlan *p, gsize *arena, gsize *parameters);
+
+/* ---- for engines ---- */
+typedef struct
+{
+  const char *name;
+  SumiPlan *(*compile) (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *o, GError **error);
+  void (*plan_free) (SumiPlan *p);
+  gboolean (*set) (SumiPlan *p, const SumiNode *leaf, const SumiTensor *value, GError **error);
+  gboolean (*run) (SumiPlan *p, GCancellable *cancellable, GError **error);
+  gboolean (*read) (SumiPlan *p, const SumiNode *output, SumiTensor *into, GError **error);
+  void (*memory) (const SumiPlan *p, gsize *arena, gsize *parameters);
+} SumiEngineClass;
+
+struct _SumiEngine
+{
+  const SumiEngineClass *klass;
+  grefcount              refs;
+};
+
+/* An engine's plan begins with this. engine.c fills it after compile and checks names, shapes and "all leaves set". */
+struct _SumiPlan
+{
+  SumiEngine *engine;
+  SumiGraph  *graph;
+  GHashTable *leaves;  /* interned name -> SumiNode*; the leaves the outputs need */
+  GHashTable *unset;   /* names that have no value yet */
+  SumiDType   dtype;
+};
+
+extern const SumiEngineClass sumi_engine_ref_class;
+extern const SumiEngineClass sumi_engine_cpu_class;
+
+/* The nodes the outputs need, in order. Shared by the engines. Free with g_free. */
+SumiNode **sumi_graph_schedule (const SumiGraph *g, guint *n);
+
+G_END_DECLS

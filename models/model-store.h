@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Which models there are, and what a file is: a path or a store name -> weights + configuration. */
+#pragma once
+
+#include "diffusion/pipeline.h"
+
+G_BEGIN_DECLS
+
+/* Where the installed data lie: $SUMI_DATADIR, else DATADIR/sumi of the build. Static string. */
+const char *sumi_data_dir (void);
+
+/* Finds `model` (a .safetensors file, a diffusers folder, or a store name such as "starter"), detects its family and
+ * reads weights and configuration.  unknown_model, missing_file, bad_config and the reader's errors. */
+gboolean sumi_model_open (const char *model, SumiTensorMap **weights, JsonObject **config, GError **error);
+
+/* Names in the store (data dir + $XDG_DATA_HOME/sumi/models), sorted. Free with g_strfreev. */
+char **sumi_model_list (void);
+
+/* open + sumi_pipeline_new, with the tokenizer's merges from the data dir. */
+SumiPipeline *sumi_model_open_pipeline (const char *model, const SumiPipelineOptions *options, GError **error);
+
+G_END_DECLS
