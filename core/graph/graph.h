@@ -101,8 +101,14 @@ void        sumi_graph_output (SumiGraph *g, const char *name, SumiNode *node);
 guint       sumi_graph_get_n_outputs (const SumiGraph *g);
 const char *sumi_graph_get_output (const SumiGraph *g, guint i, SumiNode **node);
 
+/* The input or parameter of this name, or NULL. */
+SumiNode   *sumi_graph_lookup (const SumiGraph *g, const char *name);
+/* By id: whether an output needs the node. Free with g_free. */
+gboolean   *sumi_graph_needed (const SumiGraph *g);
+
 /* Multiply-adds x 2 of the nodes that the outputs need (products and convolutions only). */
 guint64 sumi_graph_flops (const SumiGraph *g);
+guint64 sumi_node_flops (const SumiNode *n); /* of one node */
 /* Graphviz text, for people. Free with g_free. */
 char   *sumi_graph_to_dot (const SumiGraph *g);
 

@@ -14,7 +14,8 @@ typedef struct
   gsize offset;      /* result, 64-byte aligned */
 } SumiInterval;
 
-/* Sets every offset so that no two intervals alive at one step overlap; returns the arena's size in bytes. */
+/* Sets every offset so that no two intervals alive at one step overlap; returns the arena's size in bytes, or
+ * G_MAXSIZE (offsets unset) when no address space could hold the values. */
 gsize sumi_memory_plan (SumiInterval *intervals, guint n);
 
 G_END_DECLS
