@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The noise schedules and what follows from them.  Tables are double: near T the cosine schedule's alphas_cumprod
+ * falls to 1e-9, where float products would lose it. */
+#include "diffusion/schedule.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAX_T 100000
+
+static const char *const beta_names[SUMI_N_BETAS] = { "linear", "scaled_linear", "cosine", "quadratic", "sigmoid" };
+
+const char *
+sumi_beta_kind_name (SumiBetaKind k)
+{
+  return k < SUMI_N_BETAS ? beta_names[k] : "unknown";
+}
+
+gboolean
+sumi_beta_kind_parse (const char *s, SumiBetaKind *k, GError **error)
+{
+  /* diffusers' name of the cosine schedule */
+  if (g_strcmp0 (s, "squaredcos_cap_v2") == 0)
+    s = "cosine";
+  for (guint i = 0; i < SUMI_N_BETAS; i++)
+    if (g_strcmp0 (s, beta_names[i]) == 0)
+      {
+        *k = (SumiBetaKind)i;
+        return TRUE;
+      }
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG,
+               "noise schedule: found '%s', expected linear, scaled_linear, cosine, quadratic or sigmoid",
+               s != NULL ? s : "");
+  return FALSE;
+}
+
+static const char *const prediction_names[] = { "epsilon", "v_prediction", "sample" };
+
+const char *
+sumi_prediction_name (SumiPrediction p)
+{
+  return p < G_N_ELEMENTS (prediction_names) ? prediction_names[p] : "unknown";
+}
+
+gboolean
+sumi_prediction_parse (const char *s, SumiPrediction *p, GError **error)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (prediction_names); i++)
+    if (g_strcmp0 (s, prediction_names[i]) == 0)
+      {
+        *p = (SumiPrediction)i;
+        return TRUE;
+      }
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG,
+               "prediction type: found '%s', expected epsilon, v_prediction or sample", s != NULL ? s : "");
+  return FALSE;
+}
+
+static double
+linspace (double from, double to, guint n, guint i)
+{
+  return n > 1 ? from + (to - from) * i / (n - 1) : from;
+}
+
+/* alphas_cumprod of the cosine schedule before clipping: cos^2 ((u + s) / (1 + s) pi/2), s = 0.008 */
+static double
+cosine_alphas_cumprod (double u)
+{
+  double c = cos ((u + 0.008) / 1.008 * G_PI_2);
+  return c * c;
+}
+
+static double
+beta_at (SumiBetaKind kind, guint T, double start, double end, guint i)
+{
+  double x;
+
+  switch (kind)
+    {
+    case SUMI_BETAS_SCALED_LINEAR:
+    case SUMI_BETAS_QUADRATIC: /* two names of one formula */
+      x = linspace (sqrt (start), sqrt (end), T, i);
+      return x * x;
+    case SUMI_BETAS_COSINE:
+      x = 1.0 - cosine_alphas_cumprod ((i + 1.0) / T) / cosine_alphas_cumprod ((double)i / T);
+      return CLAMP (x, 0.0, 0.999);
+    case SUMI_BETAS_SIGMOID:
+      x = linspace (-6.0, 6.0, T, i);
+      return start + (end - start) / (1.0 + exp (-x));
+    default:
+      return linspace (start, end, T, i);
+    }
+}
+
+SumiSchedule *
+sumi_schedule_new (SumiBetaKind kind, guint T, double beta_start, double beta_end, GError **error)
+{
+  double ac = 1.0;
+
+  if (kind >= SUMI_N_BETAS || T < 1 || T > MAX_T)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "noise schedule: found %u steps, expected 1 to %d", T,
+                   MAX_T);
+      return NULL;
+    }
+  if (kind != SUMI_BETAS_COSINE && !(beta_start > 0.0 && beta_start <= beta_end && beta_end < 1.0))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG,
+                   "noise schedule: found betas from %g to %g, expected 0 < start <= end < 1", beta_start, beta_end);
+      return NULL;
+    }
+
+  SumiSchedule *s = g_new0 (SumiSchedule, 1);
+  s->T = T;
+  s->betas = g_new (double, T);
+  s->alphas_cumprod = g_new (double, T);
+  s->posterior_variance = g_new (double, T);
+  for (guint i = 0; i < T; i++)
+    {
+      double previous = ac;
+      s->betas[i] = beta_at (kind, T, beta_start, beta_end, i);
+      ac *= 1.0 - s->betas[i];
+      s->alphas_cumprod[i] = ac;
+      s->posterior_variance[i] = s->betas[i] * (1.0 - previous) / (1.0 - ac);
+    }
+  return s;
+}
+
+void
+sumi_schedule_free (SumiSchedule *s)
+{
+  if (s == NULL)
+    return;
+  g_free (s->betas);
+  g_free (s->alphas_cumprod);
+  g_free (s->posterior_variance);
+  g_free (s);
+}
+
+double
+sumi_schedule_snr (const SumiSchedule *s, guint t)
+{
+  g_return_val_if_fail (t < s->T, 0.0);
+  return s->alphas_cumprod[t] / (1.0 - s->alphas_cumprod[t]);
+}
+
+double
+sumi_schedule_min_snr_weight (const SumiSchedule *s, guint t, SumiPrediction p, double gamma)
+{
+  double snr = sumi_schedule_snr (s, t);
+
+  if (!(gamma > 0.0))
+    return 1.0;
+  switch (p)
+    {
+    case SUMI_PREDICT_V:
+      return MIN (snr, gamma) / (snr + 1.0);
+    case SUMI_PREDICT_SAMPLE:
+      return MIN (snr, gamma);
+    default:
+      return MIN (snr, gamma) / snr;
+    }
+}
+
+/* out = a x + b y */
+static void
+combine (double a, const float *x, double b, const float *y, float *out, gsize n)
+{
+  for (gsize i = 0; i < n; i++)
+    out[i] = (float)(a * x[i] + b * y[i]);
+}
+
+void
+sumi_schedule_q_sample (const SumiSchedule *s, guint t, const float *x_start, const float *noise, float *out, gsize n)
+{
+  g_return_if_fail (t < s->T);
+  double ac = s->alphas_cumprod[t];
+  combine (sqrt (ac), x_start, sqrt (1.0 - ac), noise, out, n);
+}
+
+void
+sumi_schedule_target (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_start, const float *noise,
+                      float *out, gsize n)
+{
+  g_return_if_fail (t < s->T);
+  double ac = s->alphas_cumprod[t];
+
+  if (p == SUMI_PREDICT_V)
+    combine (sqrt (ac), noise, -sqrt (1.0 - ac), x_start, out, n);
+  else
+    memmove (out, p == SUMI_PREDICT_SAMPLE ? x_start : noise, n * sizeof *out);
+}
+
+void
+sumi_schedule_predict (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_t, const float *model_output,
+                       float *x_start, float *eps, gsize n)
+{
+  g_return_if_fail (t < s->T);
+  double a = sqrt (s->alphas_cumprod[t]), b = sqrt (1.0 - s->alphas_cumprod[t]);
+
+  for (gsize i = 0; i < n; i++)
+    {
+      double x = x_t[i], m = model_output[i], x0, e;
+      switch (p)
+        {
+        case SUMI_PREDICT_V: /* from v = a eps - b x_0 and x_t = a x_0 + b eps */
+          x0 = a * x - b * m;
+          e = a * m + b * x;
+          break;
+        case SUMI_PREDICT_SAMPLE:
+          x0 = m;
+          e = (x - a * m) / b;
+          break;
+        default:
+          x0 = (x - b * m) / a;
+          e = m;
+        }
+      if (x_start != NULL)
+        x_start[i] = (float)x0;
+      if (eps != NULL)
+        eps[i] = (float)e;
+    }
+}
