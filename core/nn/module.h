@@ -34,6 +34,7 @@ typedef struct
   SumiGraph *graph;
   GString   *prefix;  /* "" or "…." */
   GArray    *params;  /* SumiModuleParam, in order of declaration, each once */
+  GArray    *lengths; /* gsize: length of the prefix before each push */
 } SumiModule;
 
 SumiModule *sumi_module_new (SumiGraph *graph); /* takes a reference */
@@ -50,6 +51,13 @@ SumiNode *sumi_module_param (SumiModule *m, const char *name, const SumiShape *s
 /* Layers: parameters name.weight (and name.bias). */
 SumiNode *sumi_nn_linear (SumiModule *m, const char *name, SumiNode *x, gint64 out_features, gboolean bias);
 SumiNode *sumi_nn_conv2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel, guint stride, guint pad, gboolean bias);
+/* As conv2d, the weights drawn as said (the bias keeps torch's default; zero weights go with a zero bias). */
+SumiNode *sumi_nn_conv2d_init (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel,
+                               guint stride, guint pad, gboolean bias, SumiInit init);
+SumiNode *sumi_nn_linear_init (SumiModule *m, const char *name, SumiNode *x, gint64 out_features, gboolean bias,
+                               SumiInit init);
+SumiNode *sumi_nn_conv_transpose2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel,
+                                    guint stride);
 SumiNode *sumi_nn_group_norm (SumiModule *m, const char *name, SumiNode *x, guint groups, double eps, SumiAct act);
 SumiNode *sumi_nn_layer_norm (SumiModule *m, const char *name, SumiNode *x, double eps);
 
