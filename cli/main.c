@@ -33,13 +33,14 @@ static const struct
 #ifdef SUMI_CLI_HAVE_WORKER
   { "worker", sumi_cli_worker, "compute for the GIMP plug-in (started by it)" },
 #endif
+  { NULL, NULL, NULL },
 };
 
 static int
 print_help (void)
 {
   printf ("Usage: sumi COMMAND [OPTIONS]\n\nDiffusion models, drawn and trained on this computer.\n\nCommands:\n");
-  for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
+  for (guint i = 0; commands[i].name != NULL; i++)
     printf ("  %-10s %s\n", commands[i].name, commands[i].summary);
   printf ("\n'sumi COMMAND --help' tells a command's options; 'sumi --version' the version.\n");
   return 0;
@@ -61,7 +62,7 @@ main (int argc, char **argv)
       printf ("sumi %s\n", SUMI_VERSION);
       return 0;
     }
-  for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
+  for (guint i = 0; commands[i].name != NULL; i++)
     if (strcmp (argv[1], commands[i].name) == 0)
       return commands[i].run (argc - 1, argv + 1);
   return sumi_cli_usage ("unknown command '%s' (see 'sumi --help')", argv[1]);
