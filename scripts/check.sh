@@ -18,9 +18,7 @@ main ()
 {
   sumi_setup
   say "Building"
-  sumi_build "$sumi_root/build/main" --prefix "$sumi_prefix" --libdir lib --werror \
-    -Dgimp_plugin_dir="$sumi_prefix/lib/gimp/3.0/plug-ins"
-  sumi_install "$sumi_root/build/main"
+  sumi_build_and_install --werror
   say "Testing"
   run_tests "$sumi_root/build/main"
   say "Building with AddressSanitizer and UBSan"

@@ -6,5 +6,6 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 [ $# -gt 0 ] || { echo "usage: scripts/run.sh COMMAND [ARGUMENT…]" >&2; exit 2; }
 sumi_setup
+mkdir -p "$sumi_root/build"
 sumi_build_and_install 2>"$sumi_root/build/build.log" || { cat "$sumi_root/build/build.log" >&2; fail "the build failed"; }
 sumi_enter "$@"

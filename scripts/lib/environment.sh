@@ -152,19 +152,24 @@ sumi_enter ()
 sumi_build ()
 {
   local dir=$1; shift
-  [ -f "$dir/build.ninja" ] || { rm -rf "$dir"; sumi_enter meson setup "$dir" "$sumi_root" "$@" >&2; }
+  [ -f "$dir/build.ninja" ] || { rm -rf "$dir" && sumi_enter meson setup "$dir" "$sumi_root" "$@" >&2; } || return
   sumi_enter ninja -C "$dir" >&2
 }
 
 sumi_install ()
 {
-  sumi_enter meson install -C "$1" --no-rebuild --only-changed --quiet >&2
+  sumi_enter meson install -C "$1" --no-rebuild --only-changed --quiet >&2 || return
   mkdir -p "$sumi_root/build/gimp-profile/plug-ins"
-  ln -sfn "$sumi_prefix"/lib/gimp/3.0/plug-ins/* "$sumi_root/build/gimp-profile/plug-ins/"
+  local plugin
+  for plugin in "$sumi_prefix"/lib/gimp/3.0/plug-ins/*; do
+    [ ! -e "$plugin" ] || ln -sfn "$plugin" "$sumi_root/build/gimp-profile/plug-ins/"
+  done
 }
 
+# Further arguments go to meson setup.
 sumi_build_and_install ()
 {
-  sumi_build "$sumi_root/build/main" --prefix "$sumi_prefix" --libdir lib -Dgimp_plugin_dir="$sumi_prefix/lib/gimp/3.0/plug-ins"
-  sumi_install "$sumi_root/build/main"
+  sumi_build "$sumi_root/build/main" --prefix "$sumi_prefix" --libdir lib \
+    -Dgimp_plugin_dir="$sumi_prefix/lib/gimp/3.0/plug-ins" "$@" \
+    && sumi_install "$sumi_root/build/main"
 }
