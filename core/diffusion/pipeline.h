@@ -60,9 +60,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiResult, sumi_result_free)
 
 typedef struct _SumiPipeline SumiPipeline;
 
-/* weights + configuration of one model (models/ finds both).  config: {"family": "simple-unet" | "ddpm" | "sumi-latent", …},
- * see docs/FORMATS.md. */
-SumiPipeline *sumi_pipeline_new (SumiTensorMap *weights, JsonObject *config, const SumiPipelineOptions *options, GError **error);
+/* weights + configuration of one model (models/ finds both).  config: {"family": "simple-unet" | "ddpm" |
+ * "sumi-latent", …}, see docs/FORMATS.md. */
+SumiPipeline *sumi_pipeline_new (SumiTensorMap *weights, JsonObject *config, const SumiPipelineOptions *options,
+                                 GError **error);
 void          sumi_pipeline_free (SumiPipeline *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiPipeline, sumi_pipeline_free)
 

@@ -15,7 +15,7 @@ typedef enum
 {
   SUMI_BETAS_LINEAR,        /* linspace (beta_start, beta_end, T) */
   SUMI_BETAS_SCALED_LINEAR, /* linspace (sqrt, sqrt, T)^2: Stable Diffusion */
-  SUMI_BETAS_COSINE,        /* Nichol & Dhariwal 2021: s = 0.008, betas clipped to [1e-4, 0.9999] as golden/schedule-cosine says */
+  SUMI_BETAS_COSINE,        /* Nichol & Dhariwal 2021: s = 0.008, betas clipped to [1e-4, 0.9999] */
   SUMI_BETAS_QUADRATIC,     /* as golden/schedule-quadratic */
   SUMI_BETAS_SIGMOID,
   SUMI_N_BETAS
@@ -29,7 +29,8 @@ typedef enum
 } SumiPrediction;
 
 const char *sumi_beta_kind_name (SumiBetaKind k);  /* "linear", "scaled_linear", "cosine", "quadratic", "sigmoid" */
-gboolean    sumi_beta_kind_parse (const char *s, SumiBetaKind *k, GError **error); /* bad_config; also "squaredcos_cap_v2" */
+/* bad_config; also "squaredcos_cap_v2" */
+gboolean    sumi_beta_kind_parse (const char *s, SumiBetaKind *k, GError **error);
 const char *sumi_prediction_name (SumiPrediction p); /* "epsilon", "v_prediction", "sample" */
 gboolean    sumi_prediction_parse (const char *s, SumiPrediction *p, GError **error);
 
@@ -47,15 +48,18 @@ void          sumi_schedule_free (SumiSchedule *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiSchedule, sumi_schedule_free)
 
 double sumi_schedule_snr (const SumiSchedule *s, guint t); /* ac / (1 - ac) */
-/* min-SNR-gamma weight (Hang et al. 2023): epsilon min(snr,g)/snr, v min(snr,g)/(snr+1), sample min(snr,g). gamma 0: 1. */
+/* min-SNR-gamma weight (Hang et al. 2023): epsilon min(snr,g)/snr, v min(snr,g)/(snr+1), sample min(snr,g).
+ * gamma 0: 1. */
 double sumi_schedule_min_snr_weight (const SumiSchedule *s, guint t, SumiPrediction p, double gamma);
 
 /* n values each; out may be an input. */
-void sumi_schedule_q_sample (const SumiSchedule *s, guint t, const float *x_start, const float *noise, float *out, gsize n);
+void sumi_schedule_q_sample (const SumiSchedule *s, guint t, const float *x_start, const float *noise, float *out,
+                             gsize n);
 /* The training target for a prediction type. */
-void sumi_schedule_target (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_start, const float *noise, float *out, gsize n);
+void sumi_schedule_target (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_start, const float *noise,
+                           float *out, gsize n);
 /* Model output at x_t -> predicted x_0 and eps (either may be NULL). */
-void sumi_schedule_predict (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_t, const float *model_output,
-                            float *x_start, float *eps, gsize n);
+void sumi_schedule_predict (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_t,
+                            const float *model_output, float *x_start, float *eps, gsize n);
 
 G_END_DECLS

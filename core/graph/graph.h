@@ -151,7 +151,8 @@ SumiNode *sumi_conv2d (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, guin
 SumiNode *sumi_conv2d_padded (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, guint stride, guint top, guint left,
                               guint bottom, guint right);
 /* The transpose of conv2d: gy (N,O,H',W'), w (O,C,kh,kw) -> (N,C,height,width). */
-SumiNode *sumi_conv2d_bwd_data (SumiGraph *g, SumiNode *gy, SumiNode *w, gint64 height, gint64 width, const SumiAttr *conv);
+SumiNode *sumi_conv2d_bwd_data (SumiGraph *g, SumiNode *gy, SumiNode *w, gint64 height, gint64 width,
+                                const SumiAttr *conv);
 /* x (N,C,H,W), gy (N,O,H',W') -> (O,C,kh,kw) */
 SumiNode *sumi_conv2d_bwd_weights (SumiGraph *g, SumiNode *x, SumiNode *gy, gint64 kh, gint64 kw, const SumiAttr *conv);
 /* torch.nn.functional.conv_transpose2d without padding: x (N,C,H,W), w (C,O,k,k), b (O) or NULL
@@ -160,7 +161,8 @@ SumiNode *sumi_conv_transpose2d (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNod
 
 /* ---- pictures ---- */
 SumiNode *sumi_max_pool2d (SumiGraph *g, SumiNode *x, guint kernel, guint stride); /* no padding, floor */
-SumiNode *sumi_max_pool2d_bwd (SumiGraph *g, SumiNode *x, SumiNode *gy, guint kernel, guint stride); /* first maximum in row-major order takes all */
+/* The first maximum in row-major order takes all. */
+SumiNode *sumi_max_pool2d_bwd (SumiGraph *g, SumiNode *x, SumiNode *gy, guint kernel, guint stride);
 /* Nearest neighbour to (N,C,height,width): source row = floor (y H / height). */
 SumiNode *sumi_upsample (SumiGraph *g, SumiNode *x, gint64 height, gint64 width);
 SumiNode *sumi_upsample_bwd (SumiGraph *g, SumiNode *gy, gint64 height, gint64 width); /* to the source size: sums */
@@ -169,12 +171,14 @@ SumiNode *sumi_upsample_bwd (SumiGraph *g, SumiNode *gy, gint64 height, gint64 w
 /* x (N,C,…), w (C), b (C): y = act ((x - mean) / sqrt (var + eps) * w + b), statistics per (n, group), biased variance.
  * Wu & He 2018.  act: SUMI_ACT_NONE or SUMI_ACT_SILU, fused because nothing else needs the value before it. */
 SumiNode *sumi_group_norm (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, guint groups, double eps, SumiAct act);
-SumiNode *sumi_group_norm_bwd_x (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, SumiNode *gy, const SumiAttr *norm); /* as x */
-SumiNode *sumi_group_norm_bwd_w (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, SumiNode *gy, const SumiAttr *norm); /* (2,C): dw, db */
+SumiNode *sumi_group_norm_bwd_x (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, SumiNode *gy,
+                                 const SumiAttr *norm); /* as x */
+SumiNode *sumi_group_norm_bwd_w (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, SumiNode *gy,
+                                 const SumiAttr *norm); /* (2,C): dw, db */
 /* x (…,C), w (C), b (C); statistics over the last axis.  Ba et al. 2016. */
 SumiNode *sumi_layer_norm (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, double eps);
 SumiNode *sumi_layer_norm_bwd_x (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *gy, const SumiAttr *norm); /* as x */
-SumiNode *sumi_layer_norm_bwd_w (SumiGraph *g, SumiNode *x, SumiNode *gy, const SumiAttr *norm);              /* (2,C): dw, db */
+SumiNode *sumi_layer_norm_bwd_w (SumiGraph *g, SumiNode *x, SumiNode *gy, const SumiAttr *norm); /* (2,C): dw, db */
 
 /* ---- attention and text ---- */
 SumiNode *sumi_softmax (SumiGraph *g, SumiNode *x); /* over the last axis */
@@ -189,6 +193,7 @@ SumiNode *sumi_embedding (SumiGraph *g, SumiNode *table, SumiNode *ids);
 SumiNode *sumi_embedding_bwd (SumiGraph *g, SumiNode *ids, SumiNode *gy, gint64 rows); /* -> (rows, C) */
 /* t REAL (N) -> (N,dim): sines and cosines of t max_period^(-i/(dim/2 - freq_shift)), angles in double precision.
  * cos_first: [cos, sin] else [sin, cos]. Vaswani et al. 2017; diffusers get_timestep_embedding. dim even. */
-SumiNode *sumi_timestep_embedding (SumiGraph *g, SumiNode *t, guint dim, gboolean cos_first, double freq_shift, double max_period);
+SumiNode *sumi_timestep_embedding (SumiGraph *g, SumiNode *t, guint dim, gboolean cos_first, double freq_shift,
+                                   double max_period);
 
 G_END_DECLS

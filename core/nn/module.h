@@ -50,7 +50,8 @@ SumiNode *sumi_module_param (SumiModule *m, const char *name, const SumiShape *s
 
 /* Layers: parameters name.weight (and name.bias). */
 SumiNode *sumi_nn_linear (SumiModule *m, const char *name, SumiNode *x, gint64 out_features, gboolean bias);
-SumiNode *sumi_nn_conv2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel, guint stride, guint pad, gboolean bias);
+SumiNode *sumi_nn_conv2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel, guint stride,
+                          guint pad, gboolean bias);
 /* As conv2d, the weights drawn as said (the bias keeps torch's default; zero weights go with a zero bias). */
 SumiNode *sumi_nn_conv2d_init (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel,
                                guint stride, guint pad, gboolean bias, SumiInit init);

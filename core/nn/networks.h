@@ -44,12 +44,13 @@ typedef struct
 /* Reads a diffusers unet/config.json; anything it cannot build is bad_config, named. */
 gboolean  sumi_unet_config_parse (JsonObject *json, SumiUnetConfig *c, GError **error);
 /* sample (N,C,H,W), timestep REAL (N), encoder_hidden_states (N,S,cross_attention_dim) or NULL, class_labels
- * (N,projection_class_embeddings_input_dim) or NULL: through class_embedding.linear_1, SiLU, .linear_2 added to the time
- * embedding -> (N,out,H,W) */
+ * (N,projection_class_embeddings_input_dim) or NULL: through class_embedding.linear_1, SiLU, .linear_2 added to the
+ * time embedding -> (N,out,H,W) */
 SumiNode *sumi_unet (SumiModule *m, const SumiUnetConfig *c, SumiNode *sample, SumiNode *timestep,
                      SumiNode *encoder_hidden_states, SumiNode *class_labels);
 
-/* ---- the CLIP text encoder (nn/text-encoder.c): text_model.embeddings…, text_model.encoder.layers.N…, final_layer_norm ---- */
+/* ---- the CLIP text encoder (nn/text-encoder.c): text_model.embeddings…, text_model.encoder.layers.N…,
+ * final_layer_norm ---- */
 typedef struct
 {
   gint64  vocab_size, hidden_size, intermediate_size, max_position_embeddings;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The simple U-Net of diffusion courses: three levels of one residual block, max-pool down, transposed convolution up.
  *
- * A block is conv1, norm1, + time_mlp (SiLU (t)), SiLU, conv2, norm2, SiLU, + x (residual_conv where the width changes);
- * t = SiLU (time_mlp.1 (sines and cosines, frequency shift 1)). */
+ * A block is conv1, norm1, + time_mlp (SiLU (t)), SiLU, conv2, norm2, SiLU, + x (residual_conv where the width
+ * changes); t = SiLU (time_mlp.1 (sines and cosines, frequency shift 1)). */
 #include "nn/networks.h"
 #include "nn/config.h"
 
@@ -79,8 +79,8 @@ sumi_simple_unet (SumiModule *m, const SumiSimpleUnetConfig *c, SumiNode *sample
     {
       g_autofree char *shape = sumi_shape_to_string (&sample->shape);
 
-      sumi_graph_poison (g, "simple U-Net: got %s, want (N,%" G_GINT64_FORMAT ",H,W) with H and W multiples of 8", shape,
-                         c->in_channels);
+      sumi_graph_poison (g, "simple U-Net: got %s, want (N,%" G_GINT64_FORMAT ",H,W) with H and W multiples of 8",
+                         shape, c->in_channels);
       return sample;
     }
   t = sumi_timestep_embedding (g, timestep, c->time_emb_dim, FALSE, 1, 10000);

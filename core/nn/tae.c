@@ -7,7 +7,8 @@
 
 #define WIDTH 64
 
-/* relu (conv.4 (relu (conv.2 (relu (conv.0 (x))))) + x); with pooling, x first gains pool.3 (relu (norm (pool.0 (x)))). */
+/* relu (conv.4 (relu (conv.2 (relu (conv.0 (x))))) + x); with pooling, x first gains
+ * pool.3 (relu (norm (pool.0 (x)))). */
 static SumiNode *
 block (SumiModule *m, guint place, SumiNode *x, gboolean pool)
 {

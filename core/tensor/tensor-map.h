@@ -21,7 +21,8 @@ SumiTensor *sumi_tensor_map_peek (const SumiTensorMap *m, const char *name); /* 
 /* As peek, but absent is missing_tensor. Borrowed. */
 SumiTensor *sumi_tensor_map_lookup (const SumiTensorMap *m, const char *name, GError **error);
 /* As lookup, and another shape than `want` is shape_mismatch. */
-SumiTensor *sumi_tensor_map_lookup_shaped (const SumiTensorMap *m, const char *name, const SumiShape *want, GError **error);
+SumiTensor *sumi_tensor_map_lookup_shaped (const SumiTensorMap *m, const char *name, const SumiShape *want,
+                                           GError **error);
 /* Adds or replaces; takes a reference. */
 void        sumi_tensor_map_set (SumiTensorMap *m, const char *name, SumiTensor *t);
 /* As set, but takes over the caller's reference. */

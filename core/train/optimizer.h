@@ -15,7 +15,8 @@ typedef struct
  *   p *= 1 - lr wd;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
  *   p -= lr (m / (1-b1^step)) / (sqrt (v / (1-b2^step)) + eps)
  * g is multiplied by grad_scale first (clipping, accumulation). */
-void sumi_adamw_step (const SumiAdamWConfig *c, guint64 step, double grad_scale, float *p, const float *g, float *m, float *v, gsize n);
+void sumi_adamw_step (const SumiAdamWConfig *c, guint64 step, double grad_scale, float *p, const float *g, float *m,
+                      float *v, gsize n);
 
 /* ema = decay ema + (1 - decay) p */
 void sumi_ema_step (double decay, float *ema, const float *p, gsize n);

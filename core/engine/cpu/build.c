@@ -99,7 +99,8 @@ static gboolean
 run_copy (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 {
   if (s->out.dtype == SUMI_I64)
-    copy_indices (&s->out.shape, 0, sumi_cpu_at (p, &s->out), s->out.stride, sumi_cpu_at (p, &s->in[0]), s->in[0].stride);
+    copy_indices (&s->out.shape, 0, sumi_cpu_at (p, &s->out), s->out.stride, sumi_cpu_at (p, &s->in[0]),
+                  s->in[0].stride);
   else
     s->k->copy (&s->out.shape, sumi_cpu_at (p, &s->out), s->out.stride, sumi_cpu_at (p, &s->in[0]), s->in[0].stride);
   return TRUE;

@@ -26,7 +26,8 @@ typedef enum
   SUMI_ORDER_CHANNELS_LAST /* axis 1 moves to the end: N,H,W,C */
 } SumiOrder;
 
-void sumi_value_set_order (SumiValue *v, SumiOrder order); /* the strides of a dense value of v->shape; ANY: row-major */
+/* The strides of a dense value of v->shape; ANY: row-major. */
+void sumi_value_set_order (SumiValue *v, SumiOrder order);
 /* Strides of a dense value whose axes lie in the order of `like` (same rank); repeated axes stay repeated. */
 void sumi_value_set_order_like (SumiValue *v, const SumiValue *like);
 gboolean sumi_value_has_order (const SumiValue *v, SumiOrder order);
