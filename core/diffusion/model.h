@@ -8,7 +8,8 @@
  *   "sumi-latent"  text to TAEF2 latents; "unet": a UNet2DConditionModel configuration, "text_encoder": a CLIP text
  *                  configuration, "latents": {"channels", "height", "width", "mean": […], "std": […]} per channel
  * and for all of them "scheduler": a diffusers scheduler configuration (num_train_timesteps, beta_schedule, beta_start,
- * beta_end, prediction_type) and "sample_size" (pixels) or the latents' size as the size to draw at.
+ * beta_end, prediction_type, variance_type, clip_sample, timestep_spacing, steps_offset, set_alpha_to_one), and
+ * "sample_size" (pixels) or the latents' size as the size to draw at.
  *
  * Parameter names: as in the reference checkpoints for pixel models; "unet.…" and "text_encoder.…" for sumi-latent. */
 #pragma once
@@ -36,6 +37,7 @@ typedef struct
   SumiTextConfig text;         /* LATENT */
 
   gint64 channels, height, width; /* of the sample that is denoised: pixels or latents, at the model's own size */
+  gint64 out_channels;            /* of the prediction: channels, or twice that with a learned variance */
   guint scale;                    /* pixels a side of one sample value: 1, or 8 for latents */
   double mean[SUMI_TAEF2_CHANNELS], std[SUMI_TAEF2_CHANNELS]; /* LATENT: sample = (latent - mean) / std */
 
@@ -43,11 +45,18 @@ typedef struct
   guint num_train_timesteps;
   double beta_start, beta_end;
   SumiPrediction prediction;
+  SumiVariance variance;     /* of DDPM steps */
+  gboolean clip_sample;      /* predicted x_0 is clipped to [-1,1]; the default for pixels */
+  SumiSpacing spacing;       /* default trailing */
+  guint steps_offset;        /* leading only; default 0 */
+  gboolean set_alpha_to_one; /* the last DDIM step lands on x_0 (default), else on timestep 0 */
 } SumiModelConfig;
 
 /* Everything is checked: bad_config names the field; an unknown family is unknown_model. */
 gboolean sumi_model_config_parse (JsonObject *json, SumiModelConfig *c, GError **error);
 const char *sumi_family_name (SumiFamily f);
+/* A sample's height and width must be multiples of this to pass the down-sampling evenly. */
+guint sumi_model_granularity (const SumiModelConfig *c);
 
 /* LATENT: input_ids INDEX (N,S), rows of the model's own vocabulary -> encoder_hidden_states (N,S,hidden);
  * *pooled (N,hidden): the state of the last place, which (causal) has seen the whole prompt. */

@@ -13,16 +13,16 @@ G_BEGIN_DECLS
 
 typedef struct
 {
-  const char *prompt;           /* UTF-8; NULL or "" for none */
+  const char *prompt; /* UTF-8; NULL or "" for none */
   const char *negative_prompt;
-  guint       width, height;    /* pixels; 0: the model's own size */
-  guint       steps;            /* 1..1000 */
-  double      guidance_scale;   /* 1: no guidance, one model call a step */
-  const char *sampler;          /* "ddim" or "ddpm" */
-  double      eta;              /* ddim */
-  guint64     seed;
+  guint width, height;   /* pixels; 0: the model's own size */
+  guint steps;           /* 1..1000 */
+  double guidance_scale; /* 1: no guidance, one model call a step */
+  const char *sampler;   /* "ddim" or "ddpm" */
+  double eta;            /* ddim */
+  guint64 seed;
   SumiRngKind rng;
-  guint       batch;            /* pictures; picture i is drawn with seed + i */
+  guint batch;                  /* pictures; picture i is drawn with seed + i */
   const SumiTensor *init_noise; /* instead of the drawn start noise, or NULL */
 } SumiRequest;
 
@@ -41,18 +41,18 @@ typedef void (*SumiProgressFunc) (SumiPhase phase, guint step, guint n_steps, Su
 
 typedef struct
 {
-  const char *engine;  /* NULL: best */
-  SumiDType   dtype;   /* SUMI_F32 or SUMI_BF16 */
-  guint       threads; /* 0: all */
-  const char *merges;  /* path of the CLIP merges (text models) */
+  const char *engine; /* NULL: best */
+  SumiDType dtype;    /* SUMI_F32 or SUMI_BF16 */
+  guint threads;      /* 0: all */
+  const char *merges; /* path of the CLIP merges (text models) */
 } SumiPipelineOptions;
 
 typedef struct
 {
-  GPtrArray  *images;  /* SumiTensor U8 (H,W,3) */
+  GPtrArray *images;   /* SumiTensor U8 (H,W,3) */
   SumiTensor *latents; /* F32 (N,C,h,w): the sampler's last state */
-  GPtrArray  *notes;   /* char*: what was ignored, cut or scaled, for the user */
-  char       *parameters; /* A1111 text of the first picture; picture i: sumi_result_parameters */
+  GPtrArray *notes;    /* char*: what was ignored, cut or scaled, for the user */
+  char *parameters;    /* A1111 text of the first picture; picture i: sumi_result_parameters */
 } SumiResult;
 
 void sumi_result_free (SumiResult *r);
@@ -64,7 +64,7 @@ typedef struct _SumiPipeline SumiPipeline;
  * "sumi-latent", …}, see docs/FORMATS.md. */
 SumiPipeline *sumi_pipeline_new (SumiTensorMap *weights, JsonObject *config, const SumiPipelineOptions *options,
                                  GError **error);
-void          sumi_pipeline_free (SumiPipeline *p);
+void sumi_pipeline_free (SumiPipeline *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiPipeline, sumi_pipeline_free)
 
 /* NULL on error or cancellation (checked between nodes). */

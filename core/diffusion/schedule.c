@@ -56,6 +56,28 @@ sumi_prediction_parse (const char *s, SumiPrediction *p, GError **error)
   return FALSE;
 }
 
+static const char *const spacing_names[SUMI_N_SPACINGS] = { "leading", "linspace", "trailing" };
+
+const char *
+sumi_spacing_name (SumiSpacing s)
+{
+  return s < SUMI_N_SPACINGS ? spacing_names[s] : "unknown";
+}
+
+gboolean
+sumi_spacing_parse (const char *s, SumiSpacing *spacing, GError **error)
+{
+  for (guint i = 0; i < SUMI_N_SPACINGS; i++)
+    if (g_strcmp0 (s, spacing_names[i]) == 0)
+      {
+        *spacing = (SumiSpacing)i;
+        return TRUE;
+      }
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG,
+               "timestep spacing: found '%s', expected leading, linspace or trailing", s != NULL ? s : "");
+  return FALSE;
+}
+
 static double
 linspace (double from, double to, guint n, guint i)
 {
@@ -135,6 +157,35 @@ sumi_schedule_free (SumiSchedule *s)
   g_free (s->alphas_cumprod);
   g_free (s->posterior_variance);
   g_free (s);
+}
+
+gboolean
+sumi_schedule_timesteps (guint T, SumiSpacing spacing, guint steps_offset, guint n, guint *out, GError **error)
+{
+  if (n < 1 || n > T)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "steps: found %u, expected 1 to %u", n, T);
+      return FALSE;
+    }
+  for (guint i = 0; i < n; i++)
+    switch (spacing)
+      {
+      case SUMI_SPACING_LINSPACE:
+        out[i] = (guint)rint (linspace (0, T - 1, n, n - 1 - i));
+        break;
+      case SUMI_SPACING_TRAILING:
+        out[i] = (guint)rint (T - i * ((double)T / n)) - 1;
+        break;
+      default:
+        out[i] = (n - 1 - i) * (T / n) + steps_offset;
+      }
+  if (out[0] >= T)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "steps: %u with offset %u: found timestep %u, expected 0 to %u",
+                   n, steps_offset, out[0], T - 1);
+      return FALSE;
+    }
+  return TRUE;
 }
 
 double

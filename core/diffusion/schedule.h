@@ -28,15 +28,36 @@ typedef enum
   SUMI_PREDICT_SAMPLE /* x_0 */
 } SumiPrediction;
 
-const char *sumi_beta_kind_name (SumiBetaKind k);  /* "linear", "scaled_linear", "cosine", "quadratic", "sigmoid" */
+/* Which n of the T training timesteps are visited (Lin et al. 2023, table 2).  "leading" never reaches T-1, "trailing"
+ * always begins there. */
+typedef enum
+{
+  SUMI_SPACING_LEADING,  /* i (T / n) + steps_offset */
+  SUMI_SPACING_LINSPACE, /* n from 0 to T-1, both ends, rounded half to even (numpy) */
+  SUMI_SPACING_TRAILING, /* round (T - i T / n) - 1 */
+  SUMI_N_SPACINGS
+} SumiSpacing;
+
+/* The variance of a DDPM step. */
+typedef enum
+{
+  SUMI_VARIANCE_FIXED_SMALL,  /* the posterior variance (Ho et al. 2020, eq. 7) */
+  SUMI_VARIANCE_FIXED_LARGE,  /* beta */
+  SUMI_VARIANCE_LEARNED_RANGE /* the model's second half of channels interpolates between the two, in the logarithm
+                                 (Nichol & Dhariwal 2021, eq. 15) */
+} SumiVariance;
+
+const char *sumi_beta_kind_name (SumiBetaKind k); /* "linear", "scaled_linear", "cosine", "quadratic", "sigmoid" */
 /* bad_config; also "squaredcos_cap_v2" */
-gboolean    sumi_beta_kind_parse (const char *s, SumiBetaKind *k, GError **error);
+gboolean sumi_beta_kind_parse (const char *s, SumiBetaKind *k, GError **error);
 const char *sumi_prediction_name (SumiPrediction p); /* "epsilon", "v_prediction", "sample" */
-gboolean    sumi_prediction_parse (const char *s, SumiPrediction *p, GError **error);
+gboolean sumi_prediction_parse (const char *s, SumiPrediction *p, GError **error);
+const char *sumi_spacing_name (SumiSpacing s); /* "leading", "linspace", "trailing" */
+gboolean sumi_spacing_parse (const char *s, SumiSpacing *spacing, GError **error);
 
 typedef struct
 {
-  guint   T;
+  guint T;
   double *betas;
   double *alphas_cumprod;
   double *posterior_variance;
@@ -44,8 +65,13 @@ typedef struct
 
 /* T in [1, 100000]; 0 < beta_start <= beta_end < 1 (unused by cosine). */
 SumiSchedule *sumi_schedule_new (SumiBetaKind kind, guint T, double beta_start, double beta_end, GError **error);
-void          sumi_schedule_free (SumiSchedule *s);
+void sumi_schedule_free (SumiSchedule *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiSchedule, sumi_schedule_free)
+
+/* n timesteps, descending, all different, in [0,T): out has n places.  FALSE (usage) unless 1 <= n <= T and, for
+ * leading, the offset keeps them inside. */
+gboolean sumi_schedule_timesteps (guint T, SumiSpacing spacing, guint steps_offset, guint n, guint *out,
+                                  GError **error);
 
 double sumi_schedule_snr (const SumiSchedule *s, guint t); /* ac / (1 - ac) */
 /* min-SNR-gamma weight (Hang et al. 2023): epsilon min(snr,g)/snr, v min(snr,g)/(snr+1), sample min(snr,g).
