@@ -24,7 +24,7 @@ typedef struct
   gboolean  poison;  /* debug: fill dead memory with NaN */
 } SumiCompileOptions;
 
-/* "ref", "cpu", or NULL for the best one. */
+/* "ref", "cpu", or NULL for the best one.  Another name is a usage error. */
 SumiEngine *sumi_engine_open (const char *name, GError **error);
 SumiEngine *sumi_engine_ref (SumiEngine *e);
 void        sumi_engine_unref (SumiEngine *e);
@@ -42,7 +42,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiPlan, sumi_plan_free)
 gboolean sumi_plan_set (SumiPlan *p, const char *name, const SumiTensor *value, GError **error);
 /* Runs; fails when a leaf has no value, on cancellation (checked between nodes), or as the engine says. */
 gboolean sumi_plan_run (SumiPlan *p, GCancellable *cancellable, GError **error);
-/* A copy of an output: F32 (F64 when compiled so), logical row-major. Transfer full. */
+/* A copy of an output of the last run, which must have succeeded: F32 (F64 when compiled so), logical row-major.
+ * Transfer full. */
 SumiTensor *sumi_plan_get (SumiPlan *p, const char *output, GError **error);
 /* As get, into an existing F32 tensor of that shape (no allocation: training loops). */
 gboolean sumi_plan_read (SumiPlan *p, const char *output, SumiTensor *into, GError **error);
@@ -54,7 +55,7 @@ typedef struct
 {
   const char *name;
   SumiPlan *(*compile) (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *o, GError **error);
-  void (*plan_free) (SumiPlan *p);
+  void (*plan_free) (SumiPlan *p); /* what compile made, not what engine.c filled in; graph and engine still live */
   gboolean (*set) (SumiPlan *p, const SumiNode *leaf, const SumiTensor *value, GError **error);
   gboolean (*run) (SumiPlan *p, GCancellable *cancellable, GError **error);
   gboolean (*read) (SumiPlan *p, const SumiNode *output, SumiTensor *into, GError **error);
@@ -67,7 +68,8 @@ struct _SumiEngine
   grefcount              refs;
 };
 
-/* An engine's plan begins with this. engine.c fills it after compile and checks names, shapes and "all leaves set". */
+/* An engine's plan begins with this, zeroed. engine.c fills it after compile and checks names, shapes and
+ * "all leaves set". */
 struct _SumiPlan
 {
   SumiEngine *engine;
@@ -75,6 +77,8 @@ struct _SumiPlan
   GHashTable *leaves;  /* interned name -> SumiNode*; the leaves the outputs need */
   GHashTable *unset;   /* names that have no value yet */
   SumiDType   dtype;
+  guint       n_outputs; /* the graph may get more of them later */
+  gboolean    has_run;   /* the last run succeeded */
 };
 
 extern const SumiEngineClass sumi_engine_ref_class;
