@@ -15,7 +15,7 @@ typedef enum
 {
   SUMI_BETAS_LINEAR,        /* linspace (beta_start, beta_end, T) */
   SUMI_BETAS_SCALED_LINEAR, /* linspace (sqrt, sqrt, T)^2: Stable Diffusion */
-  SUMI_BETAS_COSINE,        /* Nichol & Dhariwal 2021: s = 0.008, betas clipped to [1e-4, 0.9999] */
+  SUMI_BETAS_COSINE,        /* Nichol & Dhariwal 2021: s = 0.008, betas at most 0.999 */
   SUMI_BETAS_QUADRATIC,     /* as golden/schedule-quadratic */
   SUMI_BETAS_SIGMOID,
   SUMI_N_BETAS
