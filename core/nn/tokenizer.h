@@ -16,7 +16,7 @@ typedef struct _SumiTokenizer SumiTokenizer;
 /* From a merges.txt (48,894 merges; gzip allowed). */
 SumiTokenizer *sumi_tokenizer_open (const char *merges_path, GError **error);
 SumiTokenizer *sumi_tokenizer_ref (SumiTokenizer *t);
-void           sumi_tokenizer_unref (SumiTokenizer *t);
+void sumi_tokenizer_unref (SumiTokenizer *t);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiTokenizer, sumi_tokenizer_unref)
 
 /* Plain ids (gint64), without start and end marks. Text that is not UTF-8 is a usage error. */
