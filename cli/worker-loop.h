@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The worker without its models: a main thread that listens to the plug-in, an engine thread that runs one job after the
- * other.  What a job does comes from outside, so that the tests can put in jobs that are slow, fail or crash. */
+/* The worker without its models: a main thread that listens to the plug-in, an engine thread that runs one job after
+ * the other.  What a job does comes from outside, so that the tests can put in jobs that are slow, fail or crash. */
 #pragma once
 
 #include <gio/gio.h>

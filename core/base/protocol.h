@@ -2,22 +2,23 @@
 /* What the plug-in and the worker say to each other: frames on a socket pair.
  *
  * A frame is a header of 16 bytes, little-endian, and a payload:
- *   "SUMI"  guint16 version  guint16 type  guint32 job  guint32 length   then `length` bytes: a GVariant (little-endian,
- * normal form) of the type's format.  PREVIEW and RESULT also carry a file descriptor (SCM_RIGHTS): pixels in a sealed
- * memfd (base/pixels.h).
+ *   "SUMI"  guint16 version  guint16 type  guint32 job  guint32 length
+ * then `length` bytes: a GVariant (little-endian, normal form) of the type's format.  PREVIEW and RESULT also carry a
+ * file descriptor (SCM_RIGHTS): pixels in a sealed memfd (base/pixels.h).
  *
  *   frame     format        plug-in -> worker                       worker -> plug-in
  *   HELLO     (sas)         program version, []                     program version, names of the models in the store
  *   LOAD      (su)          model, threads: make it ready           -
  *   RUN       see SumiRunArgs  draw pictures                        -
  *   TRAIN     a{sv}         reserved: answered with ERROR usage     -
- *   PROGRESS  (suu)         -                                       phase ("load", "text", "sample", "decode"), step, steps
+ *   PROGRESS  (suu)         -                                       phase, step, steps
  *   PREVIEW   (uuu)         -                                       width, height, channels + pixels
  *   RESULT    (uuuuutsas)   -                                       see SumiResultInfo + pixels
  *   ERROR     (sis)         -                                       domain, code, message: the job has ended
  *   CANCEL    ()            stop the job                            -
  *   BYE       ()            end                                     -
  *
+ * Phases are "load", "text", "sample" and "decode".
  * A job ends with its last RESULT (RUN), with PROGRESS load 1/1 (LOAD), or with ERROR (cancelled after CANCEL).
  * Job 0 is the connection itself.  Everything that breaks these rules is SUMI_ERROR_PROTOCOL. */
 #pragma once
