@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "io/safetensors.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <glib/gstdio.h>
-
 #include "base/atomic-file.h"
+#include "io/plain-file.h"
 #include "io/safetensors-header.h"
 
 #if G_BYTE_ORDER != G_LITTLE_ENDIAN
@@ -134,36 +132,20 @@ sumi_safetensors_parse (GBytes *bytes, GError **error)
   return g_steal_pointer (&map);
 }
 
-/* Only plain files are opened: opening a pipe could wait for ever. */
-static GBytes *
-map_file (const char *path, GError **error)
-{
-  g_autoptr (GMappedFile) file = NULL;
-  GStatBuf status;
-
-  if (g_stat (path, &status) != 0)
-    {
-      int why = errno;
-      g_set_error (error, SUMI_ERROR, why == ENOENT || why == ENOTDIR ? SUMI_ERROR_MISSING_FILE : SUMI_ERROR_IO, "%s",
-                   g_strerror (why));
-      return NULL;
-    }
-  if (!S_ISREG (status.st_mode))
-    {
-      g_set_error_literal (error, SUMI_ERROR, SUMI_ERROR_UNSUPPORTED_FORMAT,
-                           "found a folder or device, expected a file");
-      return NULL;
-    }
-  file = g_mapped_file_new (path, FALSE, error);
-  return file != NULL ? g_mapped_file_get_bytes (file) : NULL;
-}
-
 SumiTensorMap *
 sumi_safetensors_open (const char *path, GError **error)
 {
-  g_autoptr (GBytes) bytes = map_file (path, error);
-  SumiTensorMap *map = bytes != NULL ? sumi_safetensors_parse (bytes, error) : NULL;
+  g_autoptr (GMappedFile) file = NULL;
+  g_autoptr (GBytes) bytes = NULL;
+  SumiTensorMap *map;
 
+  if (!sumi_plain_file_check (path, error))
+    return NULL;
+  file = g_mapped_file_new (path, FALSE, error);
+  if (file == NULL)
+    return NULL;
+  bytes = g_mapped_file_get_bytes (file);
+  map = sumi_safetensors_parse (bytes, error);
   if (map == NULL)
     g_prefix_error (error, "%s: ", path);
   return map;

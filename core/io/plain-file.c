@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "io/plain-file.h"
+
+#include <errno.h>
+
+#include <glib/gstdio.h>
+
+gboolean
+sumi_plain_file_check (const char *path, GError **error)
+{
+  GStatBuf status;
+
+  if (g_stat (path, &status) != 0)
+    {
+      int why = errno;
+      g_set_error (error, SUMI_ERROR, why == ENOENT || why == ENOTDIR ? SUMI_ERROR_MISSING_FILE : SUMI_ERROR_IO,
+                   "%s: %s", path, g_strerror (why));
+      return FALSE;
+    }
+  if (S_ISREG (status.st_mode))
+    return TRUE;
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSUPPORTED_FORMAT, "%s: found a folder or device, expected a file", path);
+  return FALSE;
+}
