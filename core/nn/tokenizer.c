@@ -356,6 +356,32 @@ sumi_tokenizer_encode (SumiTokenizer *t, const char *text, GError **error)
   return ids;
 }
 
+/* Where the padding is 0, the token "!", transformers' tokenizers take every "!" of a text for that token, and do not
+ * join it with its neighbours ("!!!" is three ids, else one). The models were trained so. */
+static GArray *
+encode_with_pads (SumiTokenizer *t, const char *text, GError **error)
+{
+  g_auto (GStrv) pieces = NULL;
+  g_autoptr (GArray) ids = NULL;
+
+  if (!check_text (text, error))
+    return NULL;
+  pieces = g_strsplit (text, "!", -1);
+  ids = g_array_new (FALSE, TRUE, sizeof (gint64));
+  for (guint i = 0; pieces[i] != NULL; i++)
+    {
+      g_autoptr (GArray) piece = sumi_tokenizer_encode (t, pieces[i], error);
+
+      if (piece == NULL)
+        return NULL;
+      if (i > 0)
+        g_array_set_size (ids, ids->len + 1);
+      if (piece->len > 0)
+        g_array_append_vals (ids, piece->data, piece->len);
+    }
+  return g_steal_pointer (&ids);
+}
+
 gboolean
 sumi_tokenizer_encode_padded (SumiTokenizer *t, const char *text, guint context, gint64 pad_id, gint64 *ids,
                               guint *n_cut, GError **error)
@@ -368,14 +394,15 @@ sumi_tokenizer_encode_padded (SumiTokenizer *t, const char *text, guint context,
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "context: found %u, expected at least 2", context);
       return FALSE;
     }
-  plain = sumi_tokenizer_encode (t, text, error);
+  plain = pad_id == 0 ? encode_with_pads (t, text, error) : sumi_tokenizer_encode (t, text, error);
   if (plain == NULL)
     return FALSE;
   n = MIN (plain->len, context - 2);
   if (n_cut != NULL)
     *n_cut = plain->len - n;
   ids[0] = SUMI_TOKEN_START;
-  memcpy (ids + 1, plain->data, n * sizeof (gint64));
+  for (guint i = 0; i < n; i++)
+    ids[i + 1] = g_array_index (plain, gint64, i);
   ids[n + 1] = SUMI_TOKEN_END;
   for (guint i = n + 2; i < context; i++)
     ids[i] = pad_id;

@@ -22,7 +22,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiTokenizer, sumi_tokenizer_unref)
 /* Plain ids (gint64), without start and end marks. Text that is not UTF-8 is a usage error. */
 GArray *sumi_tokenizer_encode (SumiTokenizer *t, const char *text, GError **error);
 /* start + ids + end, cut to `context` (end mark kept last), padded with pad_id; ids has `context` places.
- * n_cut (may be NULL): how many tokens did not fit. */
+ * n_cut (may be NULL): how many tokens did not fit.  With pad_id 0, which is "!", every "!" of the text becomes one 0,
+ * as in the tokenizers of the models that are padded so. */
 gboolean sumi_tokenizer_encode_padded (SumiTokenizer *t, const char *text, guint context, gint64 pad_id, gint64 *ids,
                                        guint *n_cut, GError **error);
 

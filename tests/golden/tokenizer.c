@@ -118,6 +118,10 @@ test_padding (void)
   g_assert_true (sumi_tokenizer_encode_padded (tokenizer, "a a a a a a a a a", 8, 7, ids, &cut, &error));
   g_assert_cmpuint (cut, ==, 3);
   g_assert_cmpmem (ids, sizeof ids, ((gint64[]){ 49406, 320, 320, 320, 320, 320, 320, 49407 }), sizeof ids);
+  g_assert_true (sumi_tokenizer_encode_padded (tokenizer, "a!!!a", 8, 0, ids, &cut, &error));
+  g_assert_cmpmem (ids, sizeof ids, ((gint64[]){ 49406, 320, 0, 0, 0, 320, 49407, 0 }), sizeof ids);
+  g_assert_true (sumi_tokenizer_encode_padded (tokenizer, "a!!!a", 8, 1, ids, &cut, &error));
+  g_assert_cmpmem (ids, sizeof ids, ((gint64[]){ 49406, 320, 995, 320, 49407, 1, 1, 1 }), sizeof ids);
   g_assert_false (sumi_tokenizer_encode_padded (tokenizer, "a", 1, 7, ids, &cut, &error));
   g_assert_error (error, SUMI_ERROR, SUMI_ERROR_USAGE);
   g_clear_error (&error);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "io/json.h"
+
+#include <glib/gstdio.h>
+
+#define MAX_SIZE (16 << 20)
+#define MAX_DEPTH 64 /* json-glib parses by recursion */
+
+static gboolean
+is_shallow (const char *text, gsize length)
+{
+  guint depth = 0;
+  gboolean in_string = FALSE;
+
+  for (gsize i = 0; i < length; i++)
+    {
+      char c = text[i];
+
+      if (in_string)
+        {
+          if (c == '\\')
+            i++;
+          else if (c == '"')
+            in_string = FALSE;
+        }
+      else if (c == '"')
+        in_string = TRUE;
+      else if (c == '[' || c == '{')
+        {
+          if (++depth > MAX_DEPTH)
+            return FALSE;
+        }
+      else if ((c == ']' || c == '}') && depth > 0)
+        depth--;
+    }
+  return TRUE;
+}
+
+JsonObject *
+sumi_json_parse (const char *text, gsize length, const char *what, GError **error)
+{
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (GError) wrong = NULL;
+  JsonNode *root;
+
+  if (length > MAX_SIZE)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_TOO_LARGE, "%s: found %" G_GSIZE_FORMAT " bytes, expected at most %d",
+                   what, length, MAX_SIZE);
+      return NULL;
+    }
+  if (!g_utf8_validate (text, (gssize)length, NULL) || !is_shallow (text, length))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG,
+                   "%s: found bytes that are not UTF-8, or lists in lists in lists, expected JSON", what);
+      return NULL;
+    }
+  if (!json_parser_load_from_data (parser, text, (gssize)length, &wrong))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "%s: %s, expected JSON", what, wrong->message);
+      return NULL;
+    }
+  root = json_parser_get_root (parser);
+  if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "%s: found %s, expected a JSON object", what,
+                   root != NULL ? json_node_type_name (root) : "nothing");
+      return NULL;
+    }
+  return json_object_ref (json_node_get_object (root));
+}
+
+JsonObject *
+sumi_json_load (const char *path, GError **error)
+{
+  g_autofree char *name = g_filename_display_name (path);
+  g_autofree char *text = NULL;
+  gsize length = 0;
+  GStatBuf status;
+
+  if (g_stat (path, &status) != 0 || !S_ISREG (status.st_mode))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_FILE, "%s: found no such file, expected JSON", name);
+      return NULL;
+    }
+  if (status.st_size > MAX_SIZE)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_TOO_LARGE, "%s: found %" G_GINT64_FORMAT " bytes, expected at most %d",
+                   name, (gint64)status.st_size, MAX_SIZE);
+      return NULL;
+    }
+  if (!g_file_get_contents (path, &text, &length, error))
+    return NULL;
+  return sumi_json_parse (text, length, name, error);
+}

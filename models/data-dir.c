@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "models/model-store.h"
+
+const char *
+sumi_data_dir (void)
+{
+  const char *dir = g_getenv ("SUMI_DATADIR");
+
+  return dir != NULL && dir[0] != '\0' ? g_intern_string (dir) : SUMI_INSTALLED_DATADIR;
+}
