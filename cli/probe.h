@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the components of `sumi probe` share. A component reads its case's parameters and tensors, and adds what it
+ * computes to `out` under the names of the reference. */
+#pragma once
+
+#include <gio/gio.h>
+#include <json-glib/json-glib.h>
+
+#include "diffusion/model.h"
+#include "engine/engine.h"
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  const char *root;     /* holds cases/ and models/ */
+  gboolean single_file; /* models/NAME.safetensors even where there is a folder */
+  JsonObject *json;     /* case.json */
+  JsonObject *params;   /* its "params"; empty when it has none */
+  SumiTensorMap *in, *out;
+  SumiEngine *engine;
+  SumiCompileOptions options;
+} Probe;
+
+typedef gboolean (*ProbeFunc) (Probe *p, GError **error);
+
+/* ---- components (probe-*.c) ---- */
+gboolean probe_schedule (Probe *p, GError **error);
+gboolean probe_unet (Probe *p, GError **error);
+gboolean probe_unet_backward (Probe *p, GError **error);
+gboolean probe_text_encoder (Probe *p, GError **error);
+gboolean probe_taef2_encode (Probe *p, GError **error);
+gboolean probe_taef2_decode (Probe *p, GError **error);
+gboolean probe_tokenizer (Probe *p, GError **error);
+gboolean probe_randn (Probe *p, GError **error);
+gboolean probe_p_sample_loop (Probe *p, GError **error);
+gboolean probe_ddim_sample (Probe *p, GError **error);
+gboolean probe_ddpm_sample (Probe *p, GError **error);
+gboolean probe_ddpm_train (Probe *p, GError **error);
+
+/* ---- tensors (probe-tensors.c) ---- */
+/* An input as F32 of this rank (0: any), with at least one value; transfer full. */
+SumiTensor *probe_in (Probe *p, const char *name, guint rank, GError **error);
+/* The same; an integer input is turned into floating point (timesteps). */
+SumiTensor *probe_in_number (Probe *p, const char *name, guint rank, GError **error);
+/* As I64, each from 0 to max. */
+SumiTensor *probe_in_index (Probe *p, const char *name, guint rank, gint64 max, GError **error);
+/* shape_mismatch with this name unless equal. */
+gboolean probe_check_shape (const char *name, const SumiTensor *t, const SumiShape *want, GError **error);
+/* A new zeroed F32 or I64 output; borrowed, NULL on error. */
+SumiTensor *probe_out (Probe *p, const char *name, SumiDType dtype, const SumiShape *shape, GError **error);
+/* A plan's output, as F32 whatever it computed in, into `out` (name) or to the caller. */
+SumiTensor *probe_read (SumiPlan *plan, const char *output, GError **error);
+gboolean probe_store (Probe *p, SumiPlan *plan, const char *output, GError **error);
+/* L2 norm, sum, and 8 values spread over n: the flat elements k (n-1) / 7. */
+void probe_summarize (const float *x, gint64 n, float *l2, float *sum, float probes[8]);
+
+/* ---- models (probe-model.c) ---- */
+typedef struct
+{
+  SumiTensorMap *weights;
+  gboolean pixels; /* simple-unet or ddpm: `config`; else `config.unet` is all there is */
+  SumiModelConfig config;
+} ProbeModel;
+
+/* The U-Net of the case's model. */
+gboolean probe_model_open (Probe *p, ProbeModel *model, GError **error);
+void probe_model_clear (ProbeModel *model);
+SumiNode *probe_model_denoiser (SumiModule *m, const ProbeModel *model, SumiNode *sample, SumiNode *timestep,
+                                SumiNode *encoder_hidden_states, SumiNode *class_labels);
+/* A file under models/, whose names come from the case: unsafe_path when they lead elsewhere. Free with g_free. */
+char *probe_model_path (Probe *p, const char *suffix, GError **error);
+/* Checks the module's weights, compiles, sets all parameters. */
+SumiPlan *probe_compile (Probe *p, SumiModule *m, const SumiTensorMap *weights, GError **error);
+
+/* "schedule", "T", "beta_start" and "beta_end" of the parameters. */
+SumiSchedule *probe_params_schedule (Probe *p, GError **error);
+
+/* ---- comparison (probe-check.c) ---- */
+/* Prints a line for every tensor of the reference; FALSE with what is outside the tolerance.
+ * `least` is the smallest relative L2 that is asked for. */
+gboolean probe_check (const SumiTensorMap *got, const SumiTensorMap *reference, JsonObject *json, double least,
+                      GError **error);
+
+G_END_DECLS
