@@ -6,5 +6,15 @@ sumi_data_dir (void)
 {
   const char *dir = g_getenv ("SUMI_DATADIR");
 
-  return dir != NULL && dir[0] != '\0' ? g_intern_string (dir) : SUMI_INSTALLED_DATADIR;
+  return dir != NULL && dir[0] != '\0' ? dir : SUMI_INSTALLED_DATADIR;
+}
+
+const char *
+sumi_user_models_dir (void)
+{
+  static char *dir;
+
+  if (g_once_init_enter (&dir))
+    g_once_init_leave (&dir, g_build_filename (g_get_user_data_dir (), "sumi", "models", NULL));
+  return dir;
 }

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "models/inspection.h"
+
+#include <string.h>
+
+#include "models/model-file.h"
+#include "models/model-store.h"
+
+static gboolean
+check_load_as (const char *load_as, GError **error)
+{
+  if (load_as == NULL || strcmp (load_as, "any") == 0 || strcmp (load_as, "model") == 0)
+    return TRUE;
+  for (guint f = 0; f < SUMI_N_FAMILIES; f++)
+    if (strcmp (load_as, sumi_family_name (f)) == 0)
+      return TRUE;
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "--load: found '%s', expected any, model, %s, %s or %s", load_as,
+               sumi_family_name (SUMI_FAMILY_SIMPLE_UNET), sumi_family_name (SUMI_FAMILY_DDPM),
+               sumi_family_name (SUMI_FAMILY_LATENT));
+  return FALSE;
+}
+
+/* An unknown family is told, not refused: the file may still be looked at. */
+static gboolean
+understand (SumiInspection *i, JsonObject *config, GError **error)
+{
+  GError *wrong = NULL;
+
+  if (config == NULL)
+    return TRUE; /* why is set */
+  if (!sumi_model_config_parse (config, &i->config, &wrong))
+    {
+      if (g_error_matches (wrong, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL))
+        i->why = wrong;
+      else
+        g_propagate_error (error, wrong);
+      return i->why != NULL;
+    }
+  i->report = sumi_model_report_new (i->weights, &i->config, error);
+  return i->report != NULL;
+}
+
+static gboolean
+read_all (SumiInspection *i)
+{
+  i->non_finite = g_ptr_array_new_with_free_func (g_free);
+  for (guint n = 0; n < sumi_tensor_map_get_size (i->weights); n++)
+    if (!sumi_tensor_is_finite (sumi_tensor_map_peek_nth (i->weights, n)))
+      g_ptr_array_add (i->non_finite, g_strdup (sumi_tensor_map_get_name (i->weights, n)));
+  return TRUE;
+}
+
+static gboolean
+load (SumiInspection *i, const char *load_as, GError **error)
+{
+  const char *family = i->report != NULL ? sumi_family_name (i->config.family) : NULL;
+
+  if (load_as == NULL)
+    return TRUE;
+  if (strcmp (load_as, "any") == 0)
+    return read_all (i);
+  if (family == NULL)
+    {
+      g_propagate_error (error, g_error_copy (i->why));
+      return FALSE;
+    }
+  if (strcmp (load_as, "model") != 0 && strcmp (load_as, family) != 0)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL, "found a model of family %s, expected %s", family,
+                   load_as);
+      return FALSE;
+    }
+  if (i->report->wrong != NULL)
+    {
+      g_propagate_error (error, g_error_copy (i->report->wrong));
+      return FALSE;
+    }
+  return read_all (i);
+}
+
+SumiInspection *
+sumi_inspection_new (const char *model, const char *load_as, GError **error)
+{
+  g_autoptr (SumiInspection) i = g_new0 (SumiInspection, 1);
+  g_autoptr (JsonObject) config = NULL;
+
+  if (!check_load_as (load_as, error) || (i->path = sumi_model_find (model, error)) == NULL
+      || !sumi_model_read (i->path, &i->weights, &config, &i->why, error))
+    return NULL;
+  if (!understand (i, config, error) || !load (i, load_as, error))
+    {
+      g_prefix_error (error, "%s: ", i->path);
+      return NULL;
+    }
+  return g_steal_pointer (&i);
+}
+
+void
+sumi_inspection_free (SumiInspection *i)
+{
+  if (i == NULL)
+    return;
+  g_free (i->path);
+  sumi_tensor_map_unref (i->weights);
+  sumi_model_report_free (i->report);
+  g_clear_error (&i->why);
+  g_clear_pointer (&i->non_finite, g_ptr_array_unref);
+  g_free (i);
+}

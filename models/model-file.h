@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* From a path to weights and configuration: a .safetensors file, or a folder as diffusers saves it. */
+#pragma once
+
+#include <json-glib/json-glib.h>
+
+#include "tensor/tensor-map.h"
+
+G_BEGIN_DECLS
+
+/* Where the configuration is looked for: in the file's metadata under this key (JSON text), … */
+#define SUMI_MODEL_CONFIG_KEY "sumi.config"
+/* … else beside it as NAME.json for NAME.safetensors, else it is told from the tensors (models/detect.h).
+ *
+ * Weights that no known family explains are no failure: *config is then NULL, and *why (unknown_model) says what was
+ * found. FALSE: missing_file, bad_config, unsafe_pickle and the errors of the safetensors reader. */
+gboolean sumi_model_read (const char *path, SumiTensorMap **weights, JsonObject **config, GError **why, GError **error);
+
+G_END_DECLS
