@@ -6,7 +6,7 @@ sumi_data_dir (void)
 {
   const char *dir = g_getenv ("SUMI_DATADIR");
 
-  return dir != NULL && dir[0] != '\0' ? dir : SUMI_INSTALLED_DATADIR;
+  return dir != NULL && dir[0] != '\0' ? g_intern_string (dir) : SUMI_INSTALLED_DATADIR;
 }
 
 const char *
