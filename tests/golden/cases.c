@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Every reference case of a component that is there, through `sumi probe --check`, on every engine of this build. */
+#include "golden.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+/* What must be found: a case that has gone, or can no longer be run, is a failure. */
+static const char *const expected[] = {
+  "ddim-sample-T1000",
+  "ddim-sample-eta0",
+  "ddim-sample-eta0.5",
+  "ddpm-sample-ddpm-unet",
+  "ddpm-sample-ddpm-unet-lv",
+  "ddpm-train-cosine",
+  "ddpm-train-linear",
+  "ddpm-train-quadratic",
+  "p-sample-loop",
+  "pixel-ddpm-unet-0",
+  "pixel-ddpm-unet-1",
+  "pixel-ddpm-unet-lv-0",
+  "pixel-ddpm-unet-lv-1",
+  "pixel-simple-unet-0",
+  "pixel-simple-unet-1",
+  "schedule-cosine",
+  "schedule-linear",
+  "schedule-quadratic",
+  "text-encoder-tiny-sd15",
+  "text-encoder-tiny-sd21",
+  "text-encoder-tiny-sdxl",
+  "text-encoder-tiny-sdxl-2",
+  "tokenizer",
+  "unet-backward-tiny-sd15",
+  "unet-backward-tiny-sd21",
+  "unet-tiny-sd15-0",
+  "unet-tiny-sd15-1",
+  "unet-tiny-sd15-odd",
+  "unet-tiny-sd21-0",
+  "unet-tiny-sd21-1",
+};
+
+static const char *const components[] = { "ddim-sample", "ddpm-sample",  "ddpm-train", "p-sample-loop", "schedule",
+                                          "tokenizer",   "text-encoder", "unet",       "unet-backward", NULL };
+
+/* Families that a component does not build yet: refused by name, not drawn wrongly. */
+static const struct
+{
+  const char *component, *model, *class;
+} refused[] = {
+  { "unet", "tiny-sdxl", "[bad_config]" },       /* addition_embed_type */
+  { "unet", "tiny-inpaint", "[unknown_model]" }, /* a single file of another naming */
+};
+
+typedef struct
+{
+  char *name;
+  const char *engine;
+  const char *class; /* of the expected refusal, or NULL */
+} Case;
+
+static char *
+run_probe (const Case *c, int *status)
+{
+  g_autofree char *dir = g_dir_make_tmp ("sumi-probe-XXXXXX", NULL);
+  g_autofree char *output = g_build_filename (dir, "out.safetensors", NULL);
+  const char *argv[] = { g_getenv ("SUMI"), "probe",   "--root",   g_getenv ("SUMI_GOLDEN"),
+                         "--case",          c->name,   "--output", output,
+                         "--engine",        c->engine, "--check",  NULL };
+  GSubprocess *process;
+  GError *error = NULL;
+  char *text = NULL;
+
+  process = g_subprocess_newv (argv, G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_MERGE, &error);
+  g_assert_no_error (error);
+  g_subprocess_communicate_utf8 (process, NULL, NULL, &text, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (g_subprocess_get_if_exited (process));
+  *status = g_subprocess_get_exit_status (process);
+  g_assert_cmpint (g_file_test (output, G_FILE_TEST_EXISTS), ==, c->class == NULL);
+  g_object_unref (process);
+  g_remove (output);
+  g_rmdir (dir);
+  return text;
+}
+
+static void
+test_case (gconstpointer data)
+{
+  const Case *c = data;
+  int status;
+  g_autofree char *text = run_probe (c, &status);
+
+  if (c->class != NULL)
+    {
+      g_assert_cmpint (status, ==, 1);
+      g_assert_nonnull (strstr (text, c->class));
+      return;
+    }
+  if (status != 0)
+    g_test_message ("%s", text);
+  g_assert_cmpint (status, ==, 0);
+  g_assert_null (strstr (text, "FAIL"));
+  g_assert_nonnull (strstr (text, "\nok: "));
+}
+
+static void
+test_all_are_there (gconstpointer data)
+{
+  GHashTable *found = (GHashTable *)data;
+
+  for (guint i = 0; i < G_N_ELEMENTS (expected); i++)
+    if (!g_hash_table_contains (found, expected[i]))
+      g_error ("case %s is not in the reference data, or its component is not run", expected[i]);
+}
+
+/* The class with which this case is refused, or NULL. */
+static const char *
+refusal (const char *component, const char *model)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (refused); i++)
+    if (strcmp (refused[i].component, component) == 0 && strcmp (refused[i].model, model) == 0)
+      return refused[i].class;
+  return NULL;
+}
+
+static void
+add_case (const char *root, const char *name, const char *engine, GHashTable *found)
+{
+  g_autofree char *path = g_build_filename (root, "cases", name, "case.json", NULL);
+  g_autofree char *test = g_strdup_printf ("/cases/%s/%s", engine, name);
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  JsonObject *json;
+  const char *component;
+  Case *c;
+
+  if (!json_parser_load_from_file (parser, path, NULL))
+    return;
+  json = json_node_get_object (json_parser_get_root (parser));
+  component = json_object_get_string_member (json, "component");
+  if (!g_strv_contains (components, component))
+    return;
+  c = g_new0 (Case, 1);
+  *c = (Case){ g_strdup (name), engine, refusal (component, json_object_get_string_member (json, "model")) };
+  g_hash_table_add (found, c->name);
+  g_test_add_data_func (test, c, test_case);
+}
+
+static void
+test_no_reference (void)
+{
+  golden_root ();
+}
+
+int
+main (int argc, char **argv)
+{
+  static const char *const engines[] = { "ref", "cpu" };
+  const char *root = g_getenv ("SUMI_GOLDEN");
+  g_autoptr (GHashTable) found = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autofree char *folder = root != NULL ? g_build_filename (root, "cases", NULL) : NULL;
+  g_autoptr (GDir) dir = folder != NULL ? g_dir_open (folder, 0, NULL) : NULL;
+
+  g_test_init (&argc, &argv, NULL);
+  if (dir == NULL)
+    {
+      g_test_add_func ("/cases", test_no_reference);
+      return g_test_run ();
+    }
+  for (guint e = 0; e < G_N_ELEMENTS (engines); e++)
+    {
+      g_autoptr (SumiEngine) engine = sumi_engine_open (engines[e], NULL);
+
+      g_dir_rewind (dir);
+      for (const char *name; engine != NULL && (name = g_dir_read_name (dir)) != NULL;)
+        add_case (root, name, engines[e], found);
+    }
+  g_test_add_data_func ("/cases/all-are-there", found, test_all_are_there);
+  return g_test_run ();
+}
