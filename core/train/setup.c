@@ -3,6 +3,7 @@
 #include "train/setup.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "io/safetensors.h"
 
@@ -34,6 +35,34 @@ sumi_train_setup_beside (const SumiTrainSetup *s, const char *ending)
   g_autofree char *stem = strip_ending (s->output, ENDING);
 
   return g_strconcat (stem != NULL ? stem : s->output, ".", ending, NULL);
+}
+
+static gboolean
+same_folder (const char *a, const char *b)
+{
+  struct stat x, y;
+
+  return stat (a, &x) == 0 && stat (b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+gboolean
+sumi_train_setup_check (const SumiTrainSetup *s, GError **error)
+{
+  const char *missing = s->data == NULL ? "--data DIR" : s->output == NULL ? "--output OUT.safetensors" : NULL;
+  g_autofree char *folder = s->output != NULL ? g_path_get_dirname (s->output) : NULL;
+
+  if (missing != NULL)
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "expected %s", missing);
+  else if (same_folder (s->data, folder))
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE,
+                 "--output: found %s in the folder of the training pictures,"
+                 " expected it elsewhere: its curve and samples are pictures too",
+                 s->output);
+  else if (!g_file_test (folder, G_FILE_TEST_IS_DIR))
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_IO, "--output: found no folder %s", folder);
+  else
+    return TRUE;
+  return FALSE;
 }
 
 /* ---- checkpoint ---- */

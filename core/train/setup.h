@@ -29,6 +29,9 @@ gboolean sumi_train_setup_resume (SumiTrainSetup *s, const char *checkpoint, GEr
 /* The JSON text a checkpoint keeps of the setup. Free with g_free. */
 char *sumi_train_setup_to_text (const SumiTrainSetup *s);
 
+/* Data and output are given, and the output's curves and samples would not become pictures of the data set. */
+gboolean sumi_train_setup_check (const SumiTrainSetup *s, GError **error);
+
 /* OUT.safetensors, "ckpt.safetensors" -> OUT.ckpt.safetensors. Free with g_free. */
 char *sumi_train_setup_beside (const SumiTrainSetup *s, const char *ending);
 

@@ -17,7 +17,6 @@ folder_new (void)
   return folder;
 }
 
-/* Flat folders only. */
 static inline void
 folder_remove (char *folder)
 {
@@ -26,7 +25,10 @@ folder_remove (char *folder)
   for (const char *name; (name = g_dir_read_name (dir)) != NULL;)
     {
       g_autofree char *path = g_build_filename (folder, name, NULL);
-      g_assert_cmpint (g_remove (path), ==, 0);
+      if (g_file_test (path, G_FILE_TEST_IS_DIR))
+        folder_remove (g_steal_pointer (&path));
+      else
+        g_assert_cmpint (g_remove (path), ==, 0);
     }
   g_dir_close (dir);
   g_assert_cmpint (g_rmdir (folder), ==, 0);
