@@ -124,17 +124,6 @@ override_options (SumiTrainSetup *s, const Arguments *a, GError **error)
 }
 
 static gboolean
-check_given (const SumiTrainSetup *s, GError **error)
-{
-  const char *missing = s->data == NULL ? "--data DIR" : s->output == NULL ? "--output OUT.safetensors" : NULL;
-
-  if (missing == NULL)
-    return TRUE;
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "train ddpm: expected %s (see 'sumi train ddpm --help')", missing);
-  return FALSE;
-}
-
-static gboolean
 make_setup (SumiTrainSetup *s, Arguments *a, GError **error)
 {
   if (a->resume != NULL && a->config != NULL)
@@ -156,7 +145,8 @@ make_setup (SumiTrainSetup *s, Arguments *a, GError **error)
     }
   s->merges = g_build_filename (sumi_data_dir (), "clip", "merges.txt.gz", NULL);
   s->taef2 = g_build_filename (sumi_data_dir (), "taef2", "taef2.safetensors", NULL);
-  return check_given (s, error) && (a->resume != NULL || begin (s, a->config, error)) && override_options (s, a, error);
+  return sumi_train_setup_check (s, error) && (a->resume != NULL || begin (s, a->config, error))
+         && override_options (s, a, error);
 }
 
 /* ---- the run ---- */
