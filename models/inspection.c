@@ -40,42 +40,29 @@ understand (SumiInspection *i, JsonObject *config, GError **error)
   return i->report != NULL;
 }
 
-static gboolean
-read_all (SumiInspection *i)
+static void
+look_for_non_finite (SumiInspection *i)
 {
   i->non_finite = g_ptr_array_new_with_free_func (g_free);
   for (guint n = 0; n < sumi_tensor_map_get_size (i->weights); n++)
     if (!sumi_tensor_is_finite (sumi_tensor_map_peek_nth (i->weights, n)))
       g_ptr_array_add (i->non_finite, g_strdup (sumi_tensor_map_get_name (i->weights, n)));
-  return TRUE;
 }
 
+/* Opens the pipeline that would draw. */
 static gboolean
-load (SumiInspection *i, const char *load_as, GError **error)
+load_model (const SumiInspection *i, const char *model, const char *load_as, GError **error)
 {
-  const char *family = i->report != NULL ? sumi_family_name (i->config.family) : NULL;
+  const SumiPipelineOptions options = { .dtype = SUMI_F32 };
+  g_autoptr (SumiPipeline) pipeline = sumi_model_open_pipeline (model, &options, error);
 
-  if (load_as == NULL)
+  if (pipeline == NULL)
+    return FALSE;
+  if (strcmp (load_as, "model") == 0 || strcmp (load_as, sumi_family_name (i->config.family)) == 0)
     return TRUE;
-  if (strcmp (load_as, "any") == 0)
-    return read_all (i);
-  if (family == NULL)
-    {
-      g_propagate_error (error, g_error_copy (i->why));
-      return FALSE;
-    }
-  if (strcmp (load_as, "model") != 0 && strcmp (load_as, family) != 0)
-    {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL, "found a model of family %s, expected %s", family,
-                   load_as);
-      return FALSE;
-    }
-  if (i->report->wrong != NULL)
-    {
-      g_propagate_error (error, g_error_copy (i->report->wrong));
-      return FALSE;
-    }
-  return read_all (i);
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL, "%s: found a model of family %s, expected %s", i->path,
+               sumi_family_name (i->config.family), load_as);
+  return FALSE;
 }
 
 SumiInspection *
@@ -87,11 +74,16 @@ sumi_inspection_new (const char *model, const char *load_as, GError **error)
   if (!check_load_as (load_as, error) || (i->path = sumi_model_find (model, error)) == NULL
       || !sumi_model_read (i->path, &i->weights, &config, &i->why, error))
     return NULL;
-  if (!understand (i, config, error) || !load (i, load_as, error))
+  if (!understand (i, config, error))
     {
       g_prefix_error (error, "%s: ", i->path);
       return NULL;
     }
+  if (load_as == NULL)
+    return g_steal_pointer (&i);
+  if (strcmp (load_as, "any") != 0 && !load_model (i, model, load_as, error))
+    return NULL;
+  look_for_non_finite (i);
   return g_steal_pointer (&i);
 }
 

@@ -9,7 +9,8 @@ static void
 declare (SumiModule *m, const SumiModelConfig *c)
 {
   SumiGraph *g = m->graph;
-  SumiNode *sample = sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (1, c->channels, c->height, c->width));
+  gint64 side = sumi_model_granularity (c);
+  SumiNode *sample = sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (1, c->channels, side, side));
   SumiNode *timestep = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (1));
   SumiNode *states = NULL, *pooled = NULL, *ids;
 

@@ -139,3 +139,39 @@ sumi_model_open (const char *model, SumiTensorMap **weights, JsonObject **config
   *config = g_steal_pointer (&c);
   return TRUE;
 }
+
+/* For recipes: the last part of a path, without its ending, in UTF-8. */
+static char *
+name_of (const char *model)
+{
+  g_autofree char *base = g_path_get_basename (model);
+
+  if (g_str_has_suffix (base, ".safetensors"))
+    base[strlen (base) - strlen (".safetensors")] = '\0';
+  return g_filename_display_name (base);
+}
+
+SumiPipeline *
+sumi_model_open_pipeline (const char *model, const SumiPipelineOptions *options, GError **error)
+{
+  g_autofree char *merges = g_build_filename (sumi_data_dir (), "clip", "merges.txt.gz", NULL);
+  g_autofree char *taef2 = g_build_filename (sumi_data_dir (), "taef2", "taef2.safetensors", NULL);
+  g_autofree char *name = name_of (model);
+  g_autoptr (SumiTensorMap) weights = NULL;
+  g_autoptr (JsonObject) config = NULL;
+  SumiPipelineOptions o = *options;
+  SumiPipeline *pipeline;
+
+  if (!sumi_model_open (model, &weights, &config, error))
+    return NULL;
+  if (o.merges == NULL)
+    o.merges = merges;
+  if (o.taef2 == NULL)
+    o.taef2 = taef2;
+  if (o.model == NULL)
+    o.model = name;
+  pipeline = sumi_pipeline_new (weights, config, &o, error);
+  if (pipeline == NULL)
+    g_prefix_error (error, "%s: ", model);
+  return pipeline;
+}
