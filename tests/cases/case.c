@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "case.h"
 
-#include <string.h>
-
-#include "base/rng.h"
 #include "graph/autodiff.h"
 
 /* ---- what the rows are written in ---- */
 
-/* A leaf's name begins with what its values are like. */
+/* A leaf's name begins with what its values are like (harness.h). */
 static SumiNode *
 leaf (SumiGraph *g, const char *kind, const SumiShape *shape)
 {
@@ -142,41 +139,17 @@ sumi_case_real_leaves (const SumiGraph *g)
   return leaves;
 }
 
-/* ---- values ---- */
-
-static void
-fill_real (SumiRng *rng, const char *name, float *values, gint64 n)
+char *
+sumi_case_path (const SumiCase *c)
 {
-  sumi_rng_normal (rng, values, n);
-  if (g_str_has_prefix (name, "positive."))
-    for (gint64 i = 0; i < n; i++)
-      values[i] = 0.5f + 1.5f * (float)sumi_rng_uniform (rng);
-  else if (g_str_has_prefix (name, "time."))
-    for (gint64 i = 0; i < n; i++)
-      values[i] = (float)sumi_rng_below (rng, 1000);
+  return g_strdup_printf ("%s/%s", sumi_op_name (c->op), c->name);
 }
 
-SumiTensor *
-sumi_case_value (const SumiCase *c, const SumiNode *leaf)
+void
+sumi_case_add_test (const char *suite, const SumiCase *c, GTestDataFunc run)
 {
-  gint64 n = sumi_shape_numel (&leaf->shape);
-  g_autofree char *key = g_strdup_printf ("%s/%s/%s", sumi_op_name (c->op), c->name, leaf->name);
-  g_autoptr (GError) error = NULL;
-  SumiTensor *t = sumi_tensor_new (leaf->kind == SUMI_REAL ? SUMI_F32 : SUMI_I64, &leaf->shape, &error);
-  SumiRng rng;
+  g_autofree char *name = sumi_case_path (c);
+  g_autofree char *path = g_strdup_printf ("/%s/%s", suite, name);
 
-  g_assert_no_error (error);
-  sumi_rng_seed (&rng, SUMI_RNG_TORCH, g_str_hash (key));
-  if (leaf->kind == SUMI_REAL)
-    {
-      fill_real (&rng, leaf->name, sumi_tensor_poke_f32 (t), n);
-      return t;
-    }
-
-  guint64 rows = g_ascii_strtoull (leaf->name + strlen ("ids-"), NULL, 10);
-  gint64 *values = sumi_tensor_poke (t);
-
-  for (gint64 i = 0; i < n; i++)
-    values[i] = (gint64)sumi_rng_below (&rng, rows);
-  return t;
+  g_test_add_data_func (path, c, run);
 }

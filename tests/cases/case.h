@@ -27,7 +27,9 @@ SumiGraph *sumi_case_grad_graph (const SumiCase *c);
 
 /* The real leaves that the outputs need, but for "cotangent"; g_ptr_array_unref. */
 GPtrArray *sumi_case_real_leaves (const SumiGraph *g);
-/* Always the same numbers for the same row and leaf. Transfer full. */
-SumiTensor *sumi_case_value (const SumiCase *c, const SumiNode *leaf);
+/* "conv2d/3x3"; g_free. */
+char *sumi_case_path (const SumiCase *c);
+/* The test /SUITE/PATH, with the row as its data. */
+void sumi_case_add_test (const char *suite, const SumiCase *c, GTestDataFunc run);
 
 G_END_DECLS
