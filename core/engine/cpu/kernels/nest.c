@@ -40,7 +40,7 @@ can_merge (const SumiNest *nest, guint n, guint outer, guint inner)
 void
 sumi_nest_init (SumiNest *nest, const SumiShape *dims, guint n_operands, const gint64 *const *strides, guint lead)
 {
-  *nest = (SumiNest) { 0 };
+  *nest = (SumiNest){ 0 };
   for (guint a = 0; a < dims->rank; a++)
     {
       if (dims->d[a] == 1)

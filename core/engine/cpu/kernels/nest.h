@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 
 typedef struct
 {
-  guint  rank; /* at least 1 */
+  guint rank; /* at least 1 */
   gint64 d[SUMI_MAX_RANK];
   gint64 s[SUMI_NEST_OPERANDS][SUMI_MAX_RANK]; /* strides in elements */
 } SumiNest;
@@ -25,7 +25,7 @@ gint64 sumi_nest_count (const SumiNest *nest, guint from, guint to);
 /* Walks the axes [0, rank) of a nest in row-major order, keeping the operands' offsets. */
 typedef struct
 {
-  guint  rank;
+  guint rank;
   gint64 i[SUMI_MAX_RANK];
   gint64 at[SUMI_NEST_OPERANDS];
 } SumiNestWalk;
@@ -33,7 +33,7 @@ typedef struct
 static inline void
 sumi_nest_walk_start (SumiNestWalk *w, const SumiNest *nest, guint rank, gint64 index)
 {
-  *w = (SumiNestWalk) { .rank = rank };
+  *w = (SumiNestWalk){ .rank = rank };
   for (guint a = rank; a-- > 0;)
     {
       w->i[a] = index % nest->d[a];
