@@ -16,6 +16,7 @@ int sumi_cli_train (int argc, char **argv);
 int sumi_cli_inspect (int argc, char **argv);
 int sumi_cli_probe (int argc, char **argv);
 int sumi_cli_bench (int argc, char **argv);
+int sumi_cli_eval (int argc, char **argv);
 int sumi_cli_models (int argc, char **argv);
 int sumi_cli_worker (int argc, char **argv);
 

@@ -27,6 +27,9 @@ static const struct
 #ifdef SUMI_CLI_HAVE_BENCH
   { "bench", sumi_cli_bench, "measure speed and memory" },
 #endif
+#ifdef SUMI_CLI_HAVE_EVAL
+  { "eval", sumi_cli_eval, "measure what a model has learnt" },
+#endif
 #ifdef SUMI_CLI_HAVE_MODELS
   { "models", sumi_cli_models, "list the models that are here" },
 #endif
