@@ -138,11 +138,20 @@ noise_row (Probe *p, gint64 row, const SumiShape *shape, GError **error)
   g_autoptr (SumiTensor) all = probe_in (p, "noise", 5, error);
   g_autoptr (SumiTensor) one = NULL;
 
-  if (all == NULL || (one = sumi_tensor_slice0 (all, row, 1, error)) == NULL
-      || sumi_tensor_get_numel (one) != sumi_shape_numel (shape))
+  if (all == NULL)
+    return NULL;
+  if (row >= sumi_tensor_get_shape (all)->d[0])
     {
-      if (one != NULL)
-        probe_check_shape ("noise", one, shape, error);
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH,
+                   "noise: found %" G_GINT64_FORMAT " rows, expected at least %" G_GINT64_FORMAT,
+                   sumi_tensor_get_shape (all)->d[0], row + 1);
+      return NULL;
+    }
+  if ((one = sumi_tensor_slice0 (all, row, 1, error)) == NULL)
+    return NULL;
+  if (sumi_tensor_get_numel (one) != sumi_shape_numel (shape))
+    {
+      probe_check_shape ("noise", one, shape, error);
       return NULL;
     }
   return sumi_tensor_reshape (one, shape, error);

@@ -11,7 +11,7 @@
 gboolean
 sumi_simple_unet_config_parse (JsonObject *json, SumiSimpleUnetConfig *c, GError **error)
 {
-  *c = (SumiSimpleUnetConfig) { 3, 3, 32, 128, 8 };
+  *c = (SumiSimpleUnetConfig){ 3, 3, 32, 128, 8 };
   if (!sumi_config_int (json, "in_channels", 1, 1024, &c->in_channels, error)
       || !sumi_config_int (json, "out_channels", 1, 1024, &c->out_channels, error)
       || !sumi_config_int (json, "base_channels", 1, SUMI_MAX_CHANNELS / 4, &c->base_channels, error)
@@ -38,7 +38,7 @@ static SumiNode *
 block (SumiModule *m, const char *name, SumiNode *x, SumiNode *t, gint64 out, guint groups)
 {
   SumiGraph *g = m->graph;
-  SumiNode  *h, *time;
+  SumiNode *h, *time;
 
   sumi_module_push (m, "%s", name);
   h = sumi_nn_conv2d (m, "conv1", x, out, 3, 1, 1, TRUE);
@@ -63,16 +63,16 @@ up (SumiModule *m, guint level, SumiNode *x, SumiNode *skip, SumiNode *t, gint64
   g_autofree char *name = g_strdup_printf ("up_block%u", level);
 
   x = sumi_nn_conv_transpose2d (m, conv, x, x->shape.d[1], 2, 2);
-  x = sumi_concat (m->graph, 1, (SumiNode *[]) { x, skip }, 2);
+  x = sumi_concat (m->graph, 1, (SumiNode *[]){ x, skip }, 2);
   return block (m, name, x, t, out, groups);
 }
 
 SumiNode *
 sumi_simple_unet (SumiModule *m, const SumiSimpleUnetConfig *c, SumiNode *sample, SumiNode *timestep)
 {
-  SumiGraph   *g = m->graph;
+  SumiGraph *g = m->graph;
   const gint64 w = c->base_channels;
-  SumiNode    *t, *x1, *x2, *x3, *h;
+  SumiNode *t, *x1, *x2, *x3, *h;
 
   if (sample->shape.rank != 4 || sample->shape.d[1] != c->in_channels || sample->shape.d[2] % 8 != 0
       || sample->shape.d[3] % 8 != 0)
@@ -81,6 +81,14 @@ sumi_simple_unet (SumiModule *m, const SumiSimpleUnetConfig *c, SumiNode *sample
 
       sumi_graph_poison (g, "simple U-Net: got %s, want (N,%" G_GINT64_FORMAT ",H,W) with H and W multiples of 8",
                          shape, c->in_channels);
+      return sample;
+    }
+  if (timestep->shape.rank != 1 || timestep->shape.d[0] != sample->shape.d[0])
+    {
+      g_autofree char *shape = sumi_shape_to_string (&timestep->shape);
+
+      sumi_graph_poison (g, "timestep: got %s, want one for each of %" G_GINT64_FORMAT " samples", shape,
+                         sample->shape.d[0]);
       return sample;
     }
   t = sumi_timestep_embedding (g, timestep, c->time_emb_dim, FALSE, 1, 10000);

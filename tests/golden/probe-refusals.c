@@ -145,7 +145,7 @@ static const Row rows[] = {
   { "schedule-t", "{\"component\":\"schedule\"}", "shape_mismatch", 1 }, /* t is (3,2) here */
 
   { "p-sample", "{\"component\":\"p-sample-loop\",\"model\":\"m\",\"params\":{\"T\":3}}", NULL, 0 },
-  { "p-sample-long", "{\"component\":\"p-sample-loop\",\"model\":\"m\",\"params\":{\"T\":100}}", "", 1 },
+  { "p-sample-long", "{\"component\":\"p-sample-loop\",\"model\":\"m\",\"params\":{\"T\":100}}", "shape_mismatch", 1 },
   { "p-sample-other-noise",
     "{\"component\":\"p-sample-loop\",\"model\":\"m\",\"params\":{\"T\":3}}",
     "shape_mismatch",
