@@ -4,7 +4,7 @@
 #include <glib/gstdio.h>
 
 #define MAX_SIZE (4 << 20) /* json-glib makes some fifty bytes of one */
-#define MAX_DEPTH 64 /* json-glib parses by recursion */
+#define MAX_DEPTH 64       /* json-glib parses by recursion */
 
 static gboolean
 is_shallow (const char *text, gsize length)

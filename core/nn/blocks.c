@@ -5,7 +5,7 @@
  * (Ho et al. 2020, "zero init"; Dhariwal & Nichol 2021). */
 #include "nn/blocks.h"
 
-#define ZERO_INIT ((SumiInit) { SUMI_INIT_ZEROS, 0 })
+#define ZERO_INIT ((SumiInit){ SUMI_INIT_ZEROS, 0 })
 
 SumiNode *
 sumi_nn_timestep_mlp (SumiModule *m, SumiNode *embedding, gint64 features)
@@ -19,7 +19,7 @@ SumiNode *
 sumi_nn_resnet (SumiModule *m, SumiNode *x, SumiNode *temb, gint64 out_channels, guint groups, double eps)
 {
   SumiGraph *g = m->graph;
-  SumiNode  *h = sumi_nn_group_norm (m, "norm1", x, groups, eps, SUMI_ACT_SILU);
+  SumiNode *h = sumi_nn_group_norm (m, "norm1", x, groups, eps, SUMI_ACT_SILU);
 
   h = sumi_nn_conv2d (m, "conv1", h, out_channels, 3, 1, 1, TRUE);
   if (temb != NULL)
@@ -39,7 +39,7 @@ SumiNode *
 sumi_nn_to_tokens (SumiGraph *g, SumiNode *x)
 {
   const gint64 *d = x->shape.d;
-  SumiNode     *h = sumi_permute (g, x, (const guint8[]) { 0, 2, 3, 1 });
+  SumiNode *h = sumi_permute (g, x, (const guint8[]){ 0, 2, 3, 1 });
 
   return sumi_reshape (g, h, &SUMI_SHAPE (d[0], d[2] * d[3], d[1]));
 }
@@ -49,14 +49,14 @@ sumi_nn_from_tokens (SumiGraph *g, SumiNode *x, gint64 height, gint64 width)
 {
   SumiNode *h = sumi_reshape (g, x, &SUMI_SHAPE (x->shape.d[0], height, width, x->shape.d[2]));
 
-  return sumi_permute (g, h, (const guint8[]) { 0, 3, 1, 2 });
+  return sumi_permute (g, h, (const guint8[]){ 0, 3, 1, 2 });
 }
 
 /* to_q, to_k, to_v, to_out.0; keys and values from `context`. */
 static SumiNode *
 attention (SumiModule *m, SumiNode *x, SumiNode *context, guint heads, gboolean qkv_bias, gboolean zero_out)
 {
-  gint64    c = x->shape.d[2];
+  gint64 c = x->shape.d[2];
   SumiNode *q = sumi_nn_linear (m, "to_q", x, c, qkv_bias);
   SumiNode *k = sumi_nn_linear (m, "to_k", context, c, qkv_bias);
   SumiNode *v = sumi_nn_linear (m, "to_v", context, c, qkv_bias);
@@ -81,9 +81,9 @@ static SumiNode *
 feed_forward (SumiModule *m, SumiNode *x)
 {
   SumiGraph *g = m->graph;
-  gint64     c = x->shape.d[2];
-  SumiNode  *h = sumi_nn_linear (m, "net.0.proj", x, 8 * c, TRUE);
-  SumiNode  *gate = sumi_act (g, sumi_slice (g, h, 2, 4 * c, 4 * c), SUMI_ACT_GELU);
+  gint64 c = x->shape.d[2];
+  SumiNode *h = sumi_nn_linear (m, "net.0.proj", x, 8 * c, TRUE);
+  SumiNode *gate = sumi_act (g, sumi_slice (g, h, 2, 4 * c, 4 * c), SUMI_ACT_GELU);
 
   h = sumi_mul (g, sumi_slice (g, h, 2, 0, 4 * c), gate);
   return sumi_nn_linear (m, "net.2", h, c, TRUE);
@@ -93,7 +93,7 @@ static SumiNode *
 transformer_block (SumiModule *m, SumiNode *x, SumiNode *context, guint heads)
 {
   SumiGraph *g = m->graph;
-  SumiNode  *h;
+  SumiNode *h;
 
   h = sumi_nn_layer_norm (m, "norm1", x, 1e-5);
   sumi_module_push (m, "attn1");
@@ -116,8 +116,8 @@ SumiNode *
 sumi_nn_transformer (SumiModule *m, SumiNode *x, SumiNode *context, const SumiTransformerConfig *c)
 {
   SumiGraph *g = m->graph;
-  gint64     width = x->shape.d[1];
-  SumiNode  *h = sumi_nn_group_norm (m, "norm", x, c->groups, 1e-6, SUMI_ACT_NONE);
+  gint64 width = x->shape.d[1];
+  SumiNode *h = sumi_nn_group_norm (m, "norm", x, c->groups, 1e-6, SUMI_ACT_NONE);
 
   if (c->linear_projection)
     h = sumi_nn_linear (m, "proj_in", sumi_nn_to_tokens (g, h), width, TRUE);

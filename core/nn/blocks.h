@@ -18,7 +18,7 @@ SumiNode *sumi_nn_pixel_attention (SumiModule *m, SumiNode *x, guint heads, guin
 
 typedef struct
 {
-  guint    heads, layers, groups;
+  guint heads, layers, groups;
   gboolean linear_projection; /* proj_in and proj_out are linear, else 1x1 convolutions */
 } SumiTransformerConfig;
 

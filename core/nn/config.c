@@ -26,15 +26,14 @@ describe (JsonNode *node)
   return g_steal_pointer (&text);
 }
 
-static gboolean
-refuse (const char *name, JsonNode *node, GError **error, const char *format, ...) G_GNUC_PRINTF (4, 5);
+static gboolean refuse (const char *name, JsonNode *node, GError **error, const char *format, ...) G_GNUC_PRINTF (4, 5);
 
 static gboolean
 refuse (const char *name, JsonNode *node, GError **error, const char *format, ...)
 {
   g_autofree char *found = node != NULL ? describe (node) : g_strdup ("nothing");
   g_autofree char *expected = NULL;
-  va_list          args;
+  va_list args;
 
   va_start (args, format);
   expected = g_strdup_vprintf (format, args);
@@ -85,7 +84,7 @@ sumi_config_uint (JsonObject *json, const char *name, guint min, guint max, guin
 
   if (!sumi_config_int (json, name, min, max, &v, error))
     return FALSE;
-  *value = (guint) v;
+  *value = (guint)v;
   return TRUE;
 }
 
@@ -93,7 +92,7 @@ gboolean
 sumi_config_double (JsonObject *json, const char *name, double min, double max, double *value, GError **error)
 {
   JsonNode *node = field (json, name);
-  double    v;
+  double v;
 
   if (node == NULL)
     return TRUE;
@@ -135,7 +134,7 @@ sumi_config_string (JsonObject *json, const char *name, const char **value, GErr
 gboolean
 sumi_config_choice (JsonObject *json, const char *name, const char *const *choices, guint *value, GError **error)
 {
-  JsonNode        *node = field (json, name);
+  JsonNode *node = field (json, name);
   g_autofree char *all = NULL;
 
   if (node == NULL)
@@ -147,14 +146,14 @@ sumi_config_choice (JsonObject *json, const char *name, const char *const *choic
           *value = i;
           return TRUE;
         }
-  all = g_strjoinv (" or ", (char **) choices);
+  all = g_strjoinv (" or ", (char **)choices);
   return refuse (name, node, error, "%s", all);
 }
 
 gboolean
 sumi_config_ints (JsonObject *json, const char *name, guint n, gint64 min, gint64 max, gint64 *values, GError **error)
 {
-  JsonNode  *node = field (json, name);
+  JsonNode *node = field (json, name);
   JsonArray *list;
 
   if (node == NULL)
@@ -193,7 +192,7 @@ sumi_config_list_length (JsonObject *json, const char *name, guint min, guint ma
 gboolean
 sumi_config_must_be (JsonObject *json, const char *name, const char *expected, GError **error)
 {
-  JsonNode        *node = field (json, name);
+  JsonNode *node = field (json, name);
   g_autofree char *text = NULL;
 
   if (node == NULL)

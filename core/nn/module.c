@@ -33,8 +33,8 @@ void
 sumi_module_push (SumiModule *m, const char *format, ...)
 {
   g_autofree char *name = NULL;
-  gsize            length = m->prefix->len;
-  va_list          args;
+  gsize length = m->prefix->len;
+  va_list args;
 
   va_start (args, format);
   name = g_strdup_vprintf (format, args);
@@ -57,7 +57,7 @@ SumiNode *
 sumi_module_param (SumiModule *m, const char *name, const SumiShape *shape, SumiInit init)
 {
   g_autofree char *full = g_strconcat (m->prefix->str, name, NULL);
-  SumiModuleParam  p = { sumi_param (m->graph, full, shape), init };
+  SumiModuleParam p = { sumi_param (m->graph, full, shape), init };
 
   if (p.node->op != SUMI_OP_PARAM)
     return p.node; /* the graph is poisoned */
@@ -80,7 +80,7 @@ layer_param (SumiModule *m, const char *name, const char *part, SumiShape shape,
 static SumiInit
 fan_in (double n)
 {
-  return (SumiInit) { SUMI_INIT_UNIFORM_FAN_IN, MAX (n, 1.0) };
+  return (SumiInit){ SUMI_INIT_UNIFORM_FAN_IN, MAX (n, 1.0) };
 }
 
 /* torch draws the bias from the weight's fan-in; a layer that begins as zero has a zero bias too, and so have the
@@ -88,7 +88,7 @@ fan_in (double n)
 static SumiInit
 bias_init (SumiInit weight, double n)
 {
-  return weight.kind == SUMI_INIT_UNIFORM_FAN_IN ? fan_in (n) : (SumiInit) { SUMI_INIT_ZEROS, 0 };
+  return weight.kind == SUMI_INIT_UNIFORM_FAN_IN ? fan_in (n) : (SumiInit){ SUMI_INIT_ZEROS, 0 };
 }
 
 /* The size of a node's axis; 1 where a shape mistake left it without that axis (the builder will report it). */
@@ -101,7 +101,7 @@ axis_size (const SumiNode *x, guint axis)
 SumiNode *
 sumi_nn_linear_init (SumiModule *m, const char *name, SumiNode *x, gint64 out_features, gboolean bias, SumiInit init)
 {
-  gint64    in = axis_size (x, MAX (x->shape.rank, 1) - 1);
+  gint64 in = axis_size (x, MAX (x->shape.rank, 1) - 1);
   SumiNode *w = layer_param (m, name, "weight", SUMI_SHAPE (out_features, in), init);
   SumiNode *b = bias ? layer_param (m, name, "bias", SUMI_SHAPE (out_features), bias_init (init, in)) : NULL;
 
@@ -118,12 +118,12 @@ SumiNode *
 sumi_nn_conv2d_init (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel, guint stride,
                      guint pad, gboolean bias, SumiInit init)
 {
-  gint64    in = axis_size (x, 1);
+  gint64 in = axis_size (x, 1);
   SumiNode *w = layer_param (m, name, "weight", SUMI_SHAPE (out_channels, in, kernel, kernel), init);
   SumiNode *b = NULL;
 
   if (bias)
-    b = layer_param (m, name, "bias", SUMI_SHAPE (out_channels), bias_init (init, (double) in * kernel * kernel));
+    b = layer_param (m, name, "bias", SUMI_SHAPE (out_channels), bias_init (init, (double)in * kernel * kernel));
   return sumi_conv2d (m->graph, x, w, b, stride, pad);
 }
 
@@ -132,14 +132,14 @@ sumi_nn_conv2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channel
                 guint pad, gboolean bias)
 {
   return sumi_nn_conv2d_init (m, name, x, out_channels, kernel, stride, pad, bias,
-                              fan_in ((double) axis_size (x, 1) * kernel * kernel));
+                              fan_in ((double)axis_size (x, 1) * kernel * kernel));
 }
 
 SumiNode *
 sumi_nn_conv_transpose2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel, guint stride)
 {
   /* torch takes the fan-in from the weight's second axis, which here is the output. */
-  SumiInit  init = fan_in ((double) out_channels * kernel * kernel);
+  SumiInit init = fan_in ((double)out_channels * kernel * kernel);
   SumiNode *w = layer_param (m, name, "weight", SUMI_SHAPE (axis_size (x, 1), out_channels, kernel, kernel), init);
   SumiNode *b = layer_param (m, name, "bias", SUMI_SHAPE (out_channels), init);
 
@@ -150,8 +150,8 @@ SumiNode *
 sumi_nn_group_norm (SumiModule *m, const char *name, SumiNode *x, guint groups, double eps, SumiAct act)
 {
   SumiShape shape = SUMI_SHAPE (axis_size (x, 1));
-  SumiNode *w = layer_param (m, name, "weight", shape, (SumiInit) { SUMI_INIT_ONES, 0 });
-  SumiNode *b = layer_param (m, name, "bias", shape, (SumiInit) { SUMI_INIT_ZEROS, 0 });
+  SumiNode *w = layer_param (m, name, "weight", shape, (SumiInit){ SUMI_INIT_ONES, 0 });
+  SumiNode *b = layer_param (m, name, "bias", shape, (SumiInit){ SUMI_INIT_ZEROS, 0 });
 
   return sumi_group_norm (m->graph, x, w, b, groups, eps, act);
 }
@@ -160,8 +160,8 @@ SumiNode *
 sumi_nn_layer_norm (SumiModule *m, const char *name, SumiNode *x, double eps)
 {
   SumiShape shape = SUMI_SHAPE (axis_size (x, MAX (x->shape.rank, 1) - 1));
-  SumiNode *w = layer_param (m, name, "weight", shape, (SumiInit) { SUMI_INIT_ONES, 0 });
-  SumiNode *b = layer_param (m, name, "bias", shape, (SumiInit) { SUMI_INIT_ZEROS, 0 });
+  SumiNode *w = layer_param (m, name, "weight", shape, (SumiInit){ SUMI_INIT_ONES, 0 });
+  SumiNode *b = layer_param (m, name, "bias", shape, (SumiInit){ SUMI_INIT_ZEROS, 0 });
 
   return sumi_layer_norm (m->graph, x, w, b, eps);
 }
@@ -179,12 +179,12 @@ fill_param (SumiInit init, SumiRng *rng, float *out, gsize n)
       break;
     case SUMI_INIT_UNIFORM_FAN_IN:
       for (gsize i = 0; i < n; i++)
-        out[i] = (float) ((2 * sumi_rng_uniform (rng) - 1) / sqrt (init.scale));
+        out[i] = (float)((2 * sumi_rng_uniform (rng) - 1) / sqrt (init.scale));
       break;
     case SUMI_INIT_NORMAL:
       sumi_rng_normal (rng, out, n);
       for (gsize i = 0; i < n; i++)
-        out[i] *= (float) init.scale;
+        out[i] *= (float)init.scale;
       break;
     }
 }
@@ -197,7 +197,7 @@ sumi_module_init (const SumiModule *m, SumiRng *rng, GError **error)
   for (guint i = 0; i < m->params->len; i++)
     {
       const SumiModuleParam *p = &g_array_index (m->params, SumiModuleParam, i);
-      SumiTensor            *t = sumi_tensor_new (SUMI_F32, &p->node->shape, error);
+      SumiTensor *t = sumi_tensor_new (SUMI_F32, &p->node->shape, error);
 
       if (t == NULL)
         return NULL;
@@ -212,9 +212,9 @@ sumi_module_check (const SumiModule *m, const SumiTensorMap *weights, const char
 {
   for (guint i = 0; i < m->params->len; i++)
     {
-      const SumiNode  *node = g_array_index (m->params, SumiModuleParam, i).node;
+      const SumiNode *node = g_array_index (m->params, SumiModuleParam, i).node;
       g_autofree char *name = g_strconcat (prefix, node->name, NULL);
-      SumiTensor      *t = sumi_tensor_map_lookup_shaped (weights, name, &node->shape, error);
+      SumiTensor *t = sumi_tensor_map_lookup_shaped (weights, name, &node->shape, error);
 
       if (t == NULL)
         return FALSE;

@@ -20,25 +20,25 @@ typedef enum
 typedef struct
 {
   SumiInitKind kind;
-  double       scale; /* fan_in, or std */
+  double scale; /* fan_in, or std */
 } SumiInit;
 
 typedef struct
 {
   SumiNode *node;
-  SumiInit  init;
+  SumiInit init;
 } SumiModuleParam;
 
 typedef struct
 {
   SumiGraph *graph;
-  GString   *prefix;  /* "" or "…." */
-  GArray    *params;  /* SumiModuleParam, in order of declaration, each once */
-  GArray    *lengths; /* gsize: length of the prefix before each push */
+  GString *prefix; /* "" or "…." */
+  GArray *params;  /* SumiModuleParam, in order of declaration, each once */
+  GArray *lengths; /* gsize: length of the prefix before each push */
 } SumiModule;
 
 SumiModule *sumi_module_new (SumiGraph *graph); /* takes a reference */
-void        sumi_module_free (SumiModule *m);
+void sumi_module_free (SumiModule *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiModule, sumi_module_free)
 
 /* Enter and leave "name." (printf-style); pushes the graph's scope too. */

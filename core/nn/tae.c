@@ -13,7 +13,7 @@ static SumiNode *
 block (SumiModule *m, guint place, SumiNode *x, gboolean pool)
 {
   SumiGraph *g = m->graph;
-  SumiNode  *h;
+  SumiNode *h;
 
   sumi_module_push (m, "%u", place);
   if (pool)
@@ -73,7 +73,7 @@ SumiNode *
 sumi_taef2_decoder (SumiModule *m, SumiNode *latents)
 {
   SumiGraph *g = m->graph;
-  SumiNode  *h;
+  SumiNode *h;
 
   if (latents->shape.rank != 4 || latents->shape.d[1] != SUMI_TAEF2_CHANNELS)
     {

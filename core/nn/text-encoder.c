@@ -10,9 +10,9 @@ gboolean
 sumi_text_config_parse (JsonObject *json, SumiTextConfig *c, GError **error)
 {
   static const char *const acts[] = { "quick_gelu", "gelu", NULL };
-  guint                    act = 0;
+  guint act = 0;
 
-  *c = (SumiTextConfig) { .max_position_embeddings = 77, .layer_norm_eps = 1e-5 };
+  *c = (SumiTextConfig){ .max_position_embeddings = 77, .layer_norm_eps = 1e-5 };
   if (!sumi_config_required_int (json, "vocab_size", 1, 1 << 20, &c->vocab_size, error)
       || !sumi_config_required_int (json, "hidden_size", 1, SUMI_MAX_CHANNELS, &c->hidden_size, error))
     return FALSE;
@@ -40,7 +40,7 @@ sumi_text_config_parse (JsonObject *json, SumiTextConfig *c, GError **error)
 static SumiInit
 normal (double std)
 {
-  return (SumiInit) { SUMI_INIT_NORMAL, std };
+  return (SumiInit){ SUMI_INIT_NORMAL, std };
 }
 
 /* Token and position embeddings. The standard deviations are those of transformers' CLIPTextModel. */
@@ -48,8 +48,8 @@ static SumiNode *
 embeddings (SumiModule *m, const SumiTextConfig *c, SumiNode *input_ids)
 {
   SumiGraph *g = m->graph;
-  gint64     length = input_ids->shape.d[1];
-  SumiNode  *tokens, *positions;
+  gint64 length = input_ids->shape.d[1];
+  SumiNode *tokens, *positions;
 
   sumi_module_push (m, "embeddings");
   tokens = sumi_module_param (m, "token_embedding.weight", &SUMI_SHAPE (c->vocab_size, c->hidden_size), normal (0.02));
@@ -62,11 +62,11 @@ embeddings (SumiModule *m, const SumiTextConfig *c, SumiNode *input_ids)
 static SumiNode *
 layer (SumiModule *m, const SumiTextConfig *c, SumiNode *x)
 {
-  SumiGraph   *g = m->graph;
+  SumiGraph *g = m->graph;
   const gint64 width = c->hidden_size;
-  double       in_std = 1 / sqrt (width * 2.0 * c->num_hidden_layers), out_std = 1 / sqrt (width);
-  SumiNode    *h = sumi_nn_layer_norm (m, "layer_norm1", x, c->layer_norm_eps);
-  SumiNode    *q, *k, *v;
+  double in_std = 1 / sqrt (width * 2.0 * c->num_hidden_layers), out_std = 1 / sqrt (width);
+  SumiNode *h = sumi_nn_layer_norm (m, "layer_norm1", x, c->layer_norm_eps);
+  SumiNode *q, *k, *v;
 
   sumi_module_push (m, "self_attn");
   q = sumi_nn_linear_init (m, "q_proj", h, width, TRUE, normal (in_std));
