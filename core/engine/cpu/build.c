@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What lowering builds with: buffers, steps, and copies into the form that a reader wants. */
-#include <string.h>
-
 #include "engine/cpu/plan.h"
 
 guint
 sumi_cpu_add_buffer (SumiCpuPlan *p, gsize size)
 {
-  SumiCpuBuffer b = { .size = size, .first = p->steps->len, .last = p->steps->len, .alias = SUMI_CPU_NO_BUFFER };
+  SumiCpuBuffer b = { .size = size, .first = G_MAXUINT, .alias = SUMI_CPU_NO_BUFFER };
 
   g_array_append_val (p->buffers, b);
   return p->buffers->len - 1;
+}
+
+guint
+sumi_cpu_add_stored (SumiCpuPlan *p, gsize size)
+{
+  guint i = sumi_cpu_add_buffer (p, size);
+
+  g_array_index (p->buffers, SumiCpuBuffer, i).stored = TRUE;
+  return i;
 }
 
 static SumiValue
@@ -38,10 +45,10 @@ sumi_cpu_new_value_like (SumiCpuPlan *p, SumiDType dtype, const SumiShape *shape
   return take_buffer (p, v);
 }
 
-const SumiKernels *
-sumi_cpu_kernels (const SumiCpuPlan *p, SumiDType dtype)
+SumiDType
+sumi_cpu_dtype_of (const SumiCpuPlan *p, const SumiNode *n)
 {
-  return dtype == SUMI_BF16 ? p->real : p->f32;
+  return n->kind == SUMI_INDEX ? SUMI_I64 : p->wide[n->id] ? SUMI_F32 : p->dtype;
 }
 
 static void
@@ -58,7 +65,8 @@ SumiCpuStep *
 sumi_cpu_add_step (SumiCpuPlan *p, SumiCpuRun run, const SumiNode *node, const SumiValue *out,
                    const SumiValue *const *in, guint n_in)
 {
-  SumiCpuStep s = { .run = run, .node = node, .k = sumi_cpu_kernels (p, out->dtype), .n_in = n_in, .out = *out };
+  SumiDType dtype = n_in > 0 ? in[0]->dtype : out->dtype;
+  SumiCpuStep s = { .run = run, .node = node, .k = dtype == SUMI_BF16 ? p->real : p->f32, .n_in = n_in, .out = *out };
   guint index = p->steps->len;
 
   for (guint i = 0; i < n_in; i++)
@@ -98,54 +106,84 @@ copy_indices (const SumiShape *d, guint axis, gint64 *y, const gint64 *sy, const
 static gboolean
 run_copy (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 {
+  void *y = sumi_cpu_at (p, &s->out);
+  const void *x = sumi_cpu_at (p, &s->in[0]);
+
   if (s->out.dtype == SUMI_I64)
-    copy_indices (&s->out.shape, 0, sumi_cpu_at (p, &s->out), s->out.stride, sumi_cpu_at (p, &s->in[0]),
-                  s->in[0].stride);
+    copy_indices (&s->out.shape, 0, y, s->out.stride, x, s->in[0].stride);
   else
-    s->k->copy (&s->out.shape, sumi_cpu_at (p, &s->out), s->out.stride, sumi_cpu_at (p, &s->in[0]), s->in[0].stride);
+    s->k->copy (&s->out.shape, y, s->out.stride, x, s->in[0].stride);
   return TRUE;
 }
 
-static SumiValue
-converted (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, SumiDType dtype)
+void
+sumi_cpu_add_copy (SumiCpuPlan *p, const SumiNode *node, const SumiValue *to, const SumiValue *from)
 {
-  SumiValue dense = sumi_cpu_want (p, node, v, v->dtype, SUMI_ORDER_ANY);
-  SumiValue out = sumi_cpu_new_value_like (p, dtype, &v->shape, &dense);
+  sumi_cpu_add_step (p, run_copy, node, to, (const SumiValue *[]) { from }, 1);
+}
 
-  sumi_cpu_add_step (p, run_convert, node, &out, (const SumiValue *[]) { &dense }, 1);
-  return out;
+static gboolean
+same_strides (const SumiValue *a, const SumiValue *b)
+{
+  for (guint i = 0; i < a->shape.rank; i++)
+    if (a->stride[i] != b->stride[i])
+      return FALSE;
+  return TRUE;
+}
+
+static const SumiValue *
+find_copy (SumiCpuPlan *p, const SumiValue *from, SumiDType dtype, const SumiValue *like)
+{
+  for (guint i = p->copies->len; i-- > 0;)
+    {
+      const SumiCpuCopy *c = &g_array_index (p->copies, SumiCpuCopy, i);
+
+      if (c->to.dtype == dtype && same_strides (&c->to, like) && sumi_value_same_place (&c->from, from))
+        return &c->to;
+    }
+  return NULL;
+}
+
+/* Conversion goes through memory once, so a value that is not dense is made dense first, and what is then still in
+ * another order is copied after. */
+SumiValue
+sumi_cpu_want_like (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, SumiDType dtype, const SumiValue *like)
+{
+  const SumiValue *made;
+  SumiCpuCopy copy = { .from = *v };
+
+  if (v->dtype == dtype && same_strides (v, like))
+    return *v;
+  made = find_copy (p, v, dtype, like);
+  if (made != NULL)
+    return *made;
+  if (v->dtype != dtype)
+    {
+      SumiValue dense = sumi_cpu_want (p, node, v, v->dtype, SUMI_ORDER_ANY), other;
+
+      other = sumi_cpu_new_value_like (p, dtype, &v->shape, &dense);
+      sumi_cpu_add_step (p, run_convert, node, &other, (const SumiValue *[]) { &dense }, 1);
+      copy.to = other;
+      if (same_strides (&other, like))
+        g_array_append_val (p->copies, copy);
+      return sumi_cpu_want_like (p, node, &other, dtype, like);
+    }
+  copy.to = sumi_cpu_new_value_like (p, dtype, &v->shape, like);
+  sumi_cpu_add_copy (p, node, &copy.to, v);
+  g_array_append_val (p->copies, copy);
+  return copy.to;
 }
 
 SumiValue
 sumi_cpu_want (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, SumiDType dtype, SumiOrder order)
 {
-  SumiCpuCopy copy = { .from = *v, .order = order };
+  SumiValue like = *v;
 
-  if (v->dtype == dtype && sumi_value_has_order (v, order))
-    return *v;
-  for (guint i = p->copies->len; i-- > 0;)
-    {
-      const SumiCpuCopy *c = &g_array_index (p->copies, SumiCpuCopy, i);
-
-      if (c->to.dtype == dtype && c->order == order && sumi_value_same_place (&c->from, v))
-        return c->to;
-    }
-  if (v->dtype != dtype)
-    {
-      SumiValue other = converted (p, node, v, dtype);
-
-      copy.to = sumi_cpu_want (p, node, &other, dtype, order);
-    }
+  if (order == SUMI_ORDER_ANY)
+    sumi_value_set_order_like (&like, v);
   else
-    {
-      if (order == SUMI_ORDER_ANY)
-        copy.to = sumi_cpu_new_value_like (p, dtype, &v->shape, v);
-      else
-        copy.to = sumi_cpu_new_value (p, dtype, &v->shape, order);
-      sumi_cpu_add_step (p, run_copy, node, &copy.to, (const SumiValue *[]) { v }, 1);
-    }
-  g_array_append_val (p->copies, copy);
-  return copy.to;
+    sumi_value_set_order (&like, order);
+  return sumi_cpu_want_like (p, node, v, dtype, &like);
 }
 
 SumiValue

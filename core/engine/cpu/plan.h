@@ -2,8 +2,8 @@
 /* The cpu engine's plan: buffers, and steps that read and write them.
  *
  * Lowering (lower*.c) turns each node into a value (a view of a buffer) and, where work is needed, into steps.
- * Then buffers get their place: those of leaves in the store, which lives as long as the plan, the others in the arena
- * by lifetime.  All addresses are fixed before the first run. */
+ * Then buffers get their place: those of leaves and packed parameters in the store, which lives as long as the plan,
+ * the others in the arena by lifetime.  All addresses are fixed before the first run. */
 #pragma once
 
 #include <dnnl.h>
@@ -26,8 +26,9 @@ typedef struct
   gsize size;        /* bytes */
   gsize offset;      /* in the store or the arena */
   guint first, last; /* steps between which it is alive */
-  gboolean stored;   /* of a leaf: in the store */
-  gboolean used;     /* some step reads it */
+  gboolean stored;   /* of a leaf, a constant or a packed parameter: in the store */
+  gboolean leaf;     /* set by sumi_plan_set */
+  gboolean used;     /* some step reads or writes it */
   guint alias;       /* takes the memory of this buffer (in-place steps), or SUMI_CPU_NO_BUFFER */
 } SumiCpuBuffer;
 
@@ -35,8 +36,10 @@ typedef struct
 typedef struct
 {
   dnnl_primitive_t primitive;
+  char *implementation; /* what oneDNN calls it */
+  gsize scratch;        /* bytes; the scratchpad is the last argument */
   guint n_args;
-  dnnl_exec_arg_t args[SUMI_CPU_MAX_ARGS + 1]; /* and the scratchpad */
+  dnnl_exec_arg_t args[SUMI_CPU_MAX_ARGS + 1];
   SumiValue values[SUMI_CPU_MAX_ARGS];
 } SumiCpuProduct;
 
@@ -44,30 +47,35 @@ struct _SumiCpuStep
 {
   SumiCpuRun run;
   const SumiNode *node; /* the node that this step works for */
-  const SumiKernels *k; /* of the storage type in use */
+  const SumiKernels *k; /* for the dtype of in[0], or of out where there is none */
   guint n_in;
   SumiValue in[SUMI_MAX_SRC];
   SumiValue out;
-  gsize scratch; /* bytes */
+  gsize scratch;  /* bytes */
   guint in_place; /* bit i: out may take the memory of in[i] */
   SumiCpuProduct *product;
+  double seconds; /* spent so far, when the plan is profiled */
 };
 
-/* A parameter in the form that a product wants: made when the parameter is set. */
+/* A parameter in the form that a product wants, made when the parameter is set: a reorder of a view of it. */
 typedef struct
 {
-  SumiValue source; /* a view of the parameter's row-major F32 */
-  dnnl_memory_desc_t packed;
-  dnnl_primitive_t reorder;
-  dnnl_memory_t from, to;
-  guint buffer;
+  SumiValue from, to;
+  dnnl_memory_desc_t desc; /* owned by the product's primitive */
+  SumiCpuProduct *product;
 } SumiCpuPack;
+
+/* The constant of a fill node, once in the store. */
+typedef struct
+{
+  SumiValue value;
+  float constant;
+} SumiCpuConstant;
 
 /* A copy that was made of a value, for other readers that want the same. */
 typedef struct
 {
   SumiValue from, to;
-  SumiOrder order;
 } SumiCpuCopy;
 
 struct _SumiCpuPlan
@@ -75,62 +83,87 @@ struct _SumiCpuPlan
   SumiPlan base;
   dnnl_engine_t engine;
   dnnl_stream_t stream;
-  dnnl_primitive_attr_t attr; /* scratchpad by the user, f32 accumulation */
+  dnnl_primitive_attr_t attr;    /* scratchpad by the user, f32 accumulation, deterministic */
   const SumiKernels *f32, *real; /* kernels for F32, and for the plan's storage type */
   SumiDType dtype;               /* of activations: F32 or BF16 */
   guint threads;
-  gboolean poison;
+  gboolean poison, profile;
 
-  SumiValue *values;    /* by node id */
-  gboolean *wide;       /* by node id: stays F32 in a BF16 plan */
-  GArray *buffers;      /* SumiCpuBuffer */
-  GArray *steps;        /* SumiCpuStep */
-  GArray *packs;        /* SumiCpuPack */
-  GArray *copies;       /* SumiCpuCopy */
-  GHashTable *outputs;  /* node -> SumiValue*, F32 row-major */
-  guint8 *store, *arena, *scratch;
-  gsize store_size, arena_size, scratch_size;
+  SumiValue *values;   /* by node id */
+  gboolean *wide;      /* by node id: stays F32 in a BF16 plan */
+  GArray *buffers;     /* SumiCpuBuffer */
+  GArray *steps;       /* SumiCpuStep */
+  GArray *packs;       /* SumiCpuPack */
+  GArray *constants;   /* SumiCpuConstant */
+  GArray *copies;      /* SumiCpuCopy */
+  GHashTable *outputs; /* node -> SumiValue*, dense row-major, F32 */
+  guint8 *store, *arena;
+  gsize store_size, arena_size; /* the arena ends with the scratch room */
+  void *scratch;
 };
 
 /* ---- building (build.c) ---- */
 guint sumi_cpu_add_buffer (SumiCpuPlan *p, gsize size);
+/* A buffer that keeps its contents between runs. */
+guint sumi_cpu_add_stored (SumiCpuPlan *p, gsize size);
 SumiValue sumi_cpu_new_value (SumiCpuPlan *p, SumiDType dtype, const SumiShape *shape, SumiOrder order);
 /* A new value laid out as `like`, repeated axes staying repeated. */
 SumiValue sumi_cpu_new_value_like (SumiCpuPlan *p, SumiDType dtype, const SumiShape *shape, const SumiValue *like);
 /* Adds a step and extends the lives of what it reads and writes. The result is valid until the next call. */
 SumiCpuStep *sumi_cpu_add_step (SumiCpuPlan *p, SumiCpuRun run, const SumiNode *node, const SumiValue *out,
                                 const SumiValue *const *in, guint n_in);
+/* Copies a value to a place of the same dtype and shape. */
+void sumi_cpu_add_copy (SumiCpuPlan *p, const SumiNode *node, const SumiValue *to, const SumiValue *from);
 /* The value as dtype, dense in that order: itself, or a copy (made once). */
 SumiValue sumi_cpu_want (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, SumiDType dtype, SumiOrder order);
+/* The same with the strides of `like`. */
+SumiValue sumi_cpu_want_like (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, SumiDType dtype,
+                              const SumiValue *like);
 /* The value of source i of a node, in a form. */
 SumiValue sumi_cpu_source (SumiCpuPlan *p, const SumiNode *n, guint i, SumiDType dtype, SumiOrder order);
-const SumiKernels *sumi_cpu_kernels (const SumiCpuPlan *p, SumiDType dtype);
+SumiDType sumi_cpu_dtype_of (const SumiCpuPlan *p, const SumiNode *n); /* in which a REAL node is stored */
 
 /* ---- lowering: each sets p->values[n->id] ---- */
-gboolean sumi_cpu_lower (SumiCpuPlan *p, const SumiNode *n, GError **error);          /* lower.c */
-gboolean sumi_cpu_lower_product (SumiCpuPlan *p, const SumiNode *n, GError **error);  /* lower-products.c */
-gboolean sumi_cpu_lower_kernel (SumiCpuPlan *p, const SumiNode *n, GError **error);   /* lower-kernels.c */
-void sumi_cpu_choose_dtypes (SumiCpuPlan *p, SumiNode *const *nodes, guint n);        /* lower.c */
+gboolean sumi_cpu_lower (SumiCpuPlan *p, const SumiNode *n, GError **error);         /* lower.c */
+gboolean sumi_cpu_lower_product (SumiCpuPlan *p, const SumiNode *n, GError **error); /* lower-products.c */
+void sumi_cpu_lower_kernel (SumiCpuPlan *p, const SumiNode *n);                      /* lower-kernels.c */
+void sumi_cpu_choose_dtypes (SumiCpuPlan *p, SumiNode *const *nodes, guint n);       /* dtypes.c */
 
 /* ---- products (onednn.c) ---- */
+/* FALSE with an error when the status is not success. */
 gboolean sumi_cpu_dnnl_check (dnnl_status_t status, const char *what, GError **error);
+dnnl_data_type_t sumi_cpu_dnnl_dtype (SumiDType dtype);
+/* Describes a value where it lies. */
+dnnl_memory_desc_t sumi_cpu_value_desc (const SumiValue *v);
+/* A primitive with arguments `ids`: DNNL_ARG_SRC…  NULL with an error. Consumes pd. */
+SumiCpuProduct *sumi_cpu_product_new (SumiCpuPlan *p, dnnl_primitive_desc_t pd, const int *ids,
+                                      const SumiValue *const *values, guint n, GError **error);
 void sumi_cpu_product_free (SumiCpuProduct *product);
+/* Adds the step of a product: the last of its values is written. Takes product. */
+void sumi_cpu_add_product (SumiCpuPlan *p, const SumiNode *node, SumiCpuProduct *product);
+/* The value in the memory format that a primitive wants: itself, a pack of a parameter, or a reordered copy. */
+gboolean sumi_cpu_want_desc (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, const_dnnl_memory_desc_t desc,
+                             SumiValue *out, GError **error);
+/* Reorders a value that a primitive wrote in a format of its own; FALSE with an error. */
+gboolean sumi_cpu_add_reorder (SumiCpuPlan *p, const SumiNode *node, const SumiValue *from,
+                               const_dnnl_memory_desc_t from_desc, const SumiValue *to, const_dnnl_memory_desc_t to_desc,
+                               GError **error);
 /* Makes the addresses of the arguments known. */
-void sumi_cpu_product_bind (SumiCpuPlan *p, SumiCpuProduct *product);
-gboolean sumi_cpu_run_product (SumiCpuPlan *p, const SumiCpuStep *s, GError **error);
-void sumi_cpu_pack_clear (SumiCpuPack *pack);
-gboolean sumi_cpu_pack_run (SumiCpuPlan *p, const SumiCpuPack *pack, const float *parameter, GError **error);
+gboolean sumi_cpu_product_bind (SumiCpuPlan *p, SumiCpuProduct *product, GError **error);
+/* Runs the packs that read the parameter in this buffer. */
+gboolean sumi_cpu_pack_parameter (SumiCpuPlan *p, guint buffer, const float *parameter, GError **error);
 
 /* ---- memory (memory.c) ---- */
 gboolean sumi_cpu_place_buffers (SumiCpuPlan *p, GError **error); /* out_of_memory */
 void sumi_cpu_free_memory (SumiCpuPlan *p);
-void sumi_cpu_poison_dead (SumiCpuPlan *p, guint step);
+void sumi_cpu_poison_arena (SumiCpuPlan *p);
+void sumi_cpu_poison_dead (SumiCpuPlan *p, guint step); /* what no step after this one reads */
 
 /* The address of a value, once buffers have their place. */
-static inline const SumiCpuBuffer *
+static inline SumiCpuBuffer *
 sumi_cpu_buffer (const SumiCpuPlan *p, guint i)
 {
-  const SumiCpuBuffer *b = &g_array_index (p->buffers, SumiCpuBuffer, i);
+  SumiCpuBuffer *b = &g_array_index (p->buffers, SumiCpuBuffer, i);
 
   while (b->alias != SUMI_CPU_NO_BUFFER)
     b = &g_array_index (p->buffers, SumiCpuBuffer, b->alias);
