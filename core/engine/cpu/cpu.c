@@ -12,7 +12,7 @@ enter_team (const SumiCpuPlan *p)
 {
   int before = omp_get_max_threads ();
 
-  omp_set_num_threads ((int) p->threads);
+  omp_set_num_threads ((int)p->threads);
   return before;
 }
 
@@ -32,7 +32,7 @@ free_packs (GArray *packs)
 static void
 cpu_plan_free (SumiPlan *base)
 {
-  SumiCpuPlan *p = (SumiCpuPlan *) base;
+  SumiCpuPlan *p = (SumiCpuPlan *)base;
 
   for (guint i = 0; i < p->steps->len; i++)
     sumi_cpu_product_free (g_array_index (p->steps, SumiCpuStep, i).product);
@@ -55,11 +55,10 @@ static gboolean
 open_dnnl (SumiCpuPlan *p, GError **error)
 {
   return sumi_cpu_dnnl_check (dnnl_engine_create (&p->engine, dnnl_cpu, 0), "an engine", error)
-         && sumi_cpu_dnnl_check (dnnl_stream_create (&p->stream, p->engine, dnnl_stream_default_flags), "a stream", error)
+         && sumi_cpu_dnnl_check (dnnl_stream_create (&p->stream, p->engine, dnnl_stream_default_flags), "a stream",
+                                 error)
          && sumi_cpu_dnnl_check (dnnl_primitive_attr_create (&p->attr), "attributes", error)
          && sumi_cpu_dnnl_check (dnnl_primitive_attr_set_scratchpad_mode (p->attr, dnnl_scratchpad_mode_user),
-                                 "attributes", error)
-         && sumi_cpu_dnnl_check (dnnl_primitive_attr_set_accumulation_mode (p->attr, dnnl_accumulation_mode_f32),
                                  "attributes", error)
          && sumi_cpu_dnnl_check (dnnl_primitive_attr_set_deterministic (p->attr, 1), "attributes", error);
 }
@@ -207,25 +206,25 @@ set_real (SumiCpuPlan *p, const SumiValue *v, const SumiTensor *value, GError **
     data = sumi_tensor_peek_f32 (value);
   else
     {
-      converted = g_try_new (float, (gsize) sumi_tensor_get_numel (value));
+      converted = g_try_new (float, (gsize)sumi_tensor_get_numel (value));
       if (converted == NULL)
         {
-          g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY, "no memory to convert a tensor of %" G_GSIZE_FORMAT
-                       " bytes", sumi_tensor_get_size (value));
+          g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY,
+                       "no memory to convert a tensor of %" G_GSIZE_FORMAT " bytes", sumi_tensor_get_size (value));
           return FALSE;
         }
       sumi_tensor_to_f32 (value, converted);
       data = converted;
     }
   if (used)
-    memcpy (sumi_cpu_at (p, v), data, (gsize) sumi_tensor_get_numel (value) * sizeof (float));
+    memcpy (sumi_cpu_at (p, v), data, (gsize)sumi_tensor_get_numel (value) * sizeof (float));
   return sumi_cpu_pack_parameter (p, v->buffer, data, error);
 }
 
 static gboolean
 cpu_set (SumiPlan *base, const SumiNode *leaf, const SumiTensor *value, GError **error)
 {
-  SumiCpuPlan *p = (SumiCpuPlan *) base;
+  SumiCpuPlan *p = (SumiCpuPlan *)base;
   const SumiValue *v = &p->values[leaf->id];
   int before = enter_team (p);
   gboolean ok = leaf->kind == SUMI_INDEX ? set_index (p, v, value, error) : set_real (p, v, value, error);
@@ -249,7 +248,7 @@ run_steps (SumiCpuPlan *p, GCancellable *cancellable, GError **error)
       if (p->poison)
         sumi_cpu_poison_dead (p, i);
       if (p->profile)
-        s->seconds += (double) (g_get_monotonic_time () - start) * 1e-6;
+        s->seconds += (double)(g_get_monotonic_time () - start) * 1e-6;
     }
   return TRUE;
 }
@@ -257,7 +256,7 @@ run_steps (SumiCpuPlan *p, GCancellable *cancellable, GError **error)
 static gboolean
 cpu_run (SumiPlan *base, GCancellable *cancellable, GError **error)
 {
-  SumiCpuPlan *p = (SumiCpuPlan *) base;
+  SumiCpuPlan *p = (SumiCpuPlan *)base;
   int before = enter_team (p);
   gboolean ok = run_steps (p, cancellable, error);
 
@@ -268,17 +267,21 @@ cpu_run (SumiPlan *base, GCancellable *cancellable, GError **error)
 static gboolean
 cpu_read (SumiPlan *base, const SumiNode *output, SumiTensor *into, GError **error)
 {
-  SumiCpuPlan *p = (SumiCpuPlan *) base;
+  SumiCpuPlan *p = (SumiCpuPlan *)base;
   const SumiValue *v = g_hash_table_lookup (p->outputs, output);
 
-  memcpy (sumi_tensor_poke (into), sumi_cpu_at (p, v), sumi_tensor_get_size (into));
+  if (v->dtype == SUMI_I64)
+    for (gint64 i = 0; i < sumi_tensor_get_numel (into); i++)
+      sumi_tensor_poke_f32 (into)[i] = (float)((const gint64 *)sumi_cpu_at (p, v))[i];
+  else
+    memcpy (sumi_tensor_poke (into), sumi_cpu_at (p, v), sumi_tensor_get_size (into));
   return TRUE;
 }
 
 static void
 cpu_memory (const SumiPlan *base, gsize *arena, gsize *parameters)
 {
-  const SumiCpuPlan *p = (const SumiCpuPlan *) base;
+  const SumiCpuPlan *p = (const SumiCpuPlan *)base;
 
   *arena = p->arena_size;
   *parameters = p->store_size;

@@ -10,7 +10,7 @@
 static gboolean
 run_binary (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 {
-  SumiBinary op = (SumiBinary) (s->node->op - SUMI_OP_ADD + SUMI_BINARY_ADD);
+  SumiBinary op = (SumiBinary)(s->node->op - SUMI_OP_ADD + SUMI_BINARY_ADD);
 
   s->k->binary (op, &s->out.shape, OUT, s->out.stride, IN (0), s->in[0].stride, IN (1), s->in[1].stride);
   return TRUE;
@@ -19,8 +19,7 @@ run_binary (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 static gboolean
 run_affine (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 {
-  s->k->affine (sumi_value_stored (&s->out), OUT, IN (0), (float) s->node->attr.affine.a,
-                (float) s->node->attr.affine.b);
+  s->k->affine (sumi_value_stored (&s->out), OUT, IN (0), (float)s->node->attr.affine.a, (float)s->node->attr.affine.b);
   return TRUE;
 }
 
@@ -184,7 +183,7 @@ lower_pad (SumiCpuPlan *p, const SumiNode *n)
 static SumiPicture
 picture_of (const SumiShape *s)
 {
-  return (SumiPicture) { .n = s->d[0], .c = s->d[1], .h = s->d[2], .w = s->d[3] };
+  return (SumiPicture){ .n = s->d[0], .c = s->d[1], .h = s->d[2], .w = s->d[3] };
 }
 
 static gboolean
@@ -231,13 +230,13 @@ group_norm_dims (const SumiNode *n, const SumiValue *x)
 {
   const SumiShape *s = &x->shape;
 
-  return (SumiGroupNormDims) {
+  return (SumiGroupNormDims){
     .n = s->d[0],
     .c = s->d[1],
     .s = sumi_shape_numel (s) / (s->d[0] * s->d[1]),
     .channels_last = sumi_value_has_order (x, SUMI_ORDER_CHANNELS_LAST),
     .groups = n->attr.norm.groups,
-    .eps = (float) n->attr.norm.eps,
+    .eps = (float)n->attr.norm.eps,
     .act = n->attr.norm.act,
   };
 }
@@ -284,7 +283,7 @@ run_layer_norm (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 {
   const SumiShape *x = &s->in[0].shape;
   gint64 c = x->d[x->rank - 1], rows = sumi_shape_numel (x) / c;
-  float eps = (float) s->node->attr.norm.eps;
+  float eps = (float)s->node->attr.norm.eps;
 
   if (s->node->op == SUMI_OP_LAYER_NORM)
     s->k->layer_norm (rows, c, eps, OUT, IN (0), IN (1), IN (2));
@@ -343,14 +342,14 @@ sdpa_dims (const SumiNode *n)
 {
   const SumiShape *q = &n->src[0]->shape, *k = &n->src[1]->shape;
 
-  return (SumiSdpaDims) {
+  return (SumiSdpaDims){
     .n = q->d[0],
     .heads = n->attr.sdpa.heads,
     .sq = q->d[1],
     .sk = k->d[1],
     .d = q->d[2] / n->attr.sdpa.heads,
     .causal = n->attr.sdpa.causal,
-    .scale = (float) n->attr.sdpa.scale,
+    .scale = (float)n->attr.sdpa.scale,
   };
 }
 

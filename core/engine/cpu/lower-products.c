@@ -22,7 +22,7 @@ desc_of (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag)
 
   for (guint i = 0; i < shape->rank; i++)
     d[i] = shape->d[i];
-  return dnnl_memory_desc_create_with_tag (&desc, (int) shape->rank, d, sumi_cpu_dnnl_dtype (dtype), tag) == dnnl_success
+  return dnnl_memory_desc_create_with_tag (&desc, (int)shape->rank, d, sumi_cpu_dnnl_dtype (dtype), tag) == dnnl_success
              ? desc
              : NULL;
 }
@@ -31,7 +31,7 @@ static void
 convolution_init (Convolution *c, SumiCpuPlan *p, const SumiNode *n, const SumiShape *x, const SumiShape *w,
                   const SumiShape *b, const SumiShape *y)
 {
-  *c = (Convolution) {
+  *c = (Convolution){
     .x = desc_of (x, p->dtype, dnnl_nhwc),
     .w = desc_of (w, p->dtype, dnnl_format_tag_any),
     .b = b != NULL ? desc_of (b, SUMI_F32, dnnl_a) : NULL,
@@ -106,7 +106,8 @@ lower_conv2d (SumiCpuPlan *p, const SumiNode *n, GError **error)
     b = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);
   convolution_init (&c, p, n, &x.shape, &n->src[1]->shape, biased ? &b.shape : NULL, &n->shape);
   ok = forward_desc (p, &c, dnnl_forward_inference, &pd, error)
-       && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST, error);
+       && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST,
+                           error);
   convolution_clear (&c);
   return ok;
 }
@@ -188,8 +189,8 @@ static gboolean
 matmul_desc (SumiCpuPlan *p, dnnl_memory_desc_t a, dnnl_memory_desc_t b, dnnl_memory_desc_t bias, dnnl_memory_desc_t y,
              dnnl_primitive_desc_t *pd, GError **error)
 {
-  return sumi_cpu_dnnl_check (dnnl_matmul_primitive_desc_create (pd, p->engine, a, b, bias, y, p->attr), "a matrix product",
-                              error);
+  return sumi_cpu_dnnl_check (dnnl_matmul_primitive_desc_create (pd, p->engine, a, b, bias, y, p->attr),
+                              "a matrix product", error);
 }
 
 static void
@@ -199,7 +200,7 @@ swap_last_two (SumiValue *v)
   guint r = v->shape.rank;
 
   for (guint i = 0; i < r; i++)
-    axes[i] = (guint8) (i + 2 < r ? i : 2 * r - 3 - i);
+    axes[i] = (guint8)(i + 2 < r ? i : 2 * r - 3 - i);
   sumi_value_permute (v, axes, v);
 }
 
@@ -299,8 +300,8 @@ add_matmul (SumiCpuPlan *p, const SumiNode *n, SumiValue a, SumiValue b, const S
   ok = matmul_desc (p, a_desc, b_desc, bias_desc, y_desc, &pd, error);
   if (ok)
     {
-      ok = sumi_cpu_want_desc (p, n, &b, dnnl_primitive_desc_query_md (pd, dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS), &w,
-                               error);
+      ok = sumi_cpu_want_desc (p, n, &b, dnnl_primitive_desc_query_md (pd, dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS),
+                               &w, error);
       if (ok)
         product = sumi_cpu_product_new (p, pd, ids, values, bias != NULL ? 4 : 3, error);
       else

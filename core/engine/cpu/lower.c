@@ -8,7 +8,7 @@ lower_leaf (SumiCpuPlan *p, const SumiNode *n)
   SumiValue v = { .dtype = n->kind == SUMI_INDEX ? SUMI_I64 : SUMI_F32, .shape = n->shape };
 
   sumi_value_set_order (&v, SUMI_ORDER_ROWS);
-  v.buffer = sumi_cpu_add_stored (p, (gsize) sumi_shape_numel (&n->shape) * sumi_dtype_size (v.dtype));
+  v.buffer = sumi_cpu_add_stored (p, (gsize)sumi_shape_numel (&n->shape) * sumi_dtype_size (v.dtype));
   g_array_index (p->buffers, SumiCpuBuffer, v.buffer).leaf = TRUE;
   p->values[n->id] = v;
 }
@@ -17,8 +17,8 @@ lower_leaf (SumiCpuPlan *p, const SumiNode *n)
 static void
 lower_fill (SumiCpuPlan *p, const SumiNode *n)
 {
-  SumiCpuConstant c = { .value = { .dtype = sumi_cpu_dtype_of (p, n), .shape = n->shape },
-                        .constant = (float) n->attr.fill.value };
+  SumiCpuConstant c
+      = { .value = { .dtype = sumi_cpu_dtype_of (p, n), .shape = n->shape }, .constant = (float)n->attr.fill.value };
 
   c.value.buffer = sumi_cpu_add_stored (p, sizeof (float));
   g_array_append_val (p->constants, c);

@@ -85,7 +85,7 @@ place_arena (SumiCpuPlan *p)
       const SumiCpuBuffer *b = &g_array_index (p->buffers, SumiCpuBuffer, i);
 
       if (!b->stored && b->used && b->alias == SUMI_CPU_NO_BUFFER)
-        intervals[i] = (SumiInterval) { .size = b->size, .first = b->first, .last = b->last };
+        intervals[i] = (SumiInterval){ .size = b->size, .first = b->first, .last = b->last };
     }
   size = sumi_memory_plan (intervals, p->buffers->len);
   for (guint i = 0; i < p->buffers->len; i++)
@@ -118,7 +118,7 @@ physical_memory (void)
 {
   long pages = sysconf (_SC_PHYS_PAGES), page = sysconf (_SC_PAGESIZE);
 
-  return pages > 0 && page > 0 ? (gsize) pages * (gsize) page : G_MAXSIZE;
+  return pages > 0 && page > 0 ? (gsize)pages * (gsize)page : G_MAXSIZE;
 }
 
 /* The system may promise more than it has; a plan that cannot fit is refused here rather than killed later. */

@@ -35,7 +35,7 @@ sumi_cpu_value_desc (const SumiValue *v)
       s[i] = d[i] > 1 ? v->stride[i] : dense;
       dense = s[i] * d[i];
     }
-  if (dnnl_memory_desc_create_with_strides (&desc, (int) v->shape.rank, d, sumi_cpu_dnnl_dtype (v->dtype), s)
+  if (dnnl_memory_desc_create_with_strides (&desc, (int)v->shape.rank, d, sumi_cpu_dnnl_dtype (v->dtype), s)
       != dnnl_success)
     return NULL;
   return desc;
@@ -60,8 +60,7 @@ add_arg (SumiCpuPlan *p, SumiCpuProduct *product, const_dnnl_primitive_desc_t pd
   dnnl_exec_arg_t *arg = &product->args[product->n_args];
 
   arg->arg = id;
-  if (!sumi_cpu_dnnl_check (dnnl_memory_create (&arg->memory, desc, p->engine, DNNL_MEMORY_NONE), "an argument",
-                            error))
+  if (!sumi_cpu_dnnl_check (dnnl_memory_create (&arg->memory, desc, p->engine, DNNL_MEMORY_NONE), "an argument", error))
     return FALSE;
   product->n_args++;
   return TRUE;
@@ -108,9 +107,8 @@ sumi_cpu_product_bind (SumiCpuPlan *p, SumiCpuProduct *product, GError **error)
 static gboolean
 execute (SumiCpuPlan *p, const SumiCpuProduct *product, const char *what, GError **error)
 {
-  return sumi_cpu_dnnl_check (dnnl_primitive_execute (product->primitive, p->stream, (int) product->n_args,
-                                                      product->args),
-                              what, error)
+  return sumi_cpu_dnnl_check (
+             dnnl_primitive_execute (product->primitive, p->stream, (int)product->n_args, product->args), what, error)
          && sumi_cpu_dnnl_check (dnnl_stream_wait (p->stream), what, error);
 }
 
@@ -179,7 +177,7 @@ want_pack (SumiCpuPlan *p, const SumiValue *v, const_dnnl_memory_desc_t from_des
 
   if (made == NULL)
     {
-      pack.to = (SumiValue) { .dtype = v->dtype, .shape = v->shape };
+      pack.to = (SumiValue){ .dtype = v->dtype, .shape = v->shape };
       pack.to.buffer = sumi_cpu_add_stored (p, dnnl_memory_desc_get_size (desc));
       pack.product = reorder_new (p, v, from_desc, &pack.to, desc, error);
       if (pack.product == NULL)
@@ -205,7 +203,7 @@ sumi_cpu_want_desc (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, co
     ok = want_pack (p, v, own, desc, out, error);
   else
     {
-      *out = (SumiValue) { .dtype = v->dtype, .shape = v->shape };
+      *out = (SumiValue){ .dtype = v->dtype, .shape = v->shape };
       out->buffer = sumi_cpu_add_buffer (p, dnnl_memory_desc_get_size (desc));
       ok = sumi_cpu_add_reorder (p, node, v, own, out, desc, error);
     }
@@ -223,9 +221,9 @@ sumi_cpu_pack_parameter (SumiCpuPlan *p, guint buffer, const float *parameter, G
 
       if (pack->from.buffer != buffer)
         continue;
-      if (!sumi_cpu_dnnl_check (dnnl_memory_set_data_handle (product->args[0].memory,
-                                                             (guint8 *) parameter + pack->from.offset),
-                                "an address", error)
+      if (!sumi_cpu_dnnl_check (
+              dnnl_memory_set_data_handle (product->args[0].memory, (guint8 *)parameter + pack->from.offset),
+              "an address", error)
           || !execute (p, product, "packing a parameter", error))
         return FALSE;
     }

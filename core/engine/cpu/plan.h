@@ -83,7 +83,7 @@ struct _SumiCpuPlan
   SumiPlan base;
   dnnl_engine_t engine;
   dnnl_stream_t stream;
-  dnnl_primitive_attr_t attr;    /* scratchpad by the user, f32 accumulation, deterministic */
+  dnnl_primitive_attr_t attr;    /* scratchpad by the user, deterministic */
   const SumiKernels *f32, *real; /* kernels for F32, and for the plan's storage type */
   SumiDType dtype;               /* of activations: F32 or BF16 */
   guint threads;
@@ -146,8 +146,8 @@ gboolean sumi_cpu_want_desc (SumiCpuPlan *p, const SumiNode *node, const SumiVal
                              SumiValue *out, GError **error);
 /* Reorders a value that a primitive wrote in a format of its own; FALSE with an error. */
 gboolean sumi_cpu_add_reorder (SumiCpuPlan *p, const SumiNode *node, const SumiValue *from,
-                               const_dnnl_memory_desc_t from_desc, const SumiValue *to, const_dnnl_memory_desc_t to_desc,
-                               GError **error);
+                               const_dnnl_memory_desc_t from_desc, const SumiValue *to,
+                               const_dnnl_memory_desc_t to_desc, GError **error);
 /* Makes the addresses of the arguments known. */
 gboolean sumi_cpu_product_bind (SumiCpuPlan *p, SumiCpuProduct *product, GError **error);
 /* Runs the packs that read the parameter in this buffer. */

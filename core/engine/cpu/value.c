@@ -175,7 +175,7 @@ sumi_value_slice (const SumiValue *v, guint axis, gint64 start, gint64 length, S
 {
   SumiValue r = *v;
 
-  r.offset += (gsize) (start * v->stride[axis]) * sumi_dtype_size (v->dtype);
+  r.offset += (gsize)(start * v->stride[axis]) * sumi_dtype_size (v->dtype);
   r.shape.d[axis] = length;
   if (length == 1)
     r.stride[axis] = 0;

@@ -11,8 +11,8 @@ G_BEGIN_DECLS
 
 typedef struct
 {
-  guint buffer; /* index in the plan's buffers */
-  gsize offset; /* bytes */
+  guint buffer;    /* index in the plan's buffers */
+  gsize offset;    /* bytes */
   SumiDType dtype; /* F32, BF16 or I64 */
   SumiShape shape;
   gint64 stride[SUMI_MAX_RANK]; /* in elements */
@@ -31,7 +31,7 @@ void sumi_value_set_order (SumiValue *v, SumiOrder order);
 /* Strides of a dense value whose axes lie in the order of `like` (same rank); repeated axes stay repeated. */
 void sumi_value_set_order_like (SumiValue *v, const SumiValue *like);
 gboolean sumi_value_has_order (const SumiValue *v, SumiOrder order);
-gboolean sumi_value_repeats (const SumiValue *v); /* some axis longer than 1 has stride 0 */
+gboolean sumi_value_repeats (const SumiValue *v);                        /* some axis longer than 1 has stride 0 */
 gboolean sumi_value_same_place (const SumiValue *a, const SumiValue *b); /* same memory, same strides */
 gint64 sumi_value_stored (const SumiValue *v); /* elements that a dense value takes in memory */
 

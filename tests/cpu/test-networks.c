@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Whole networks with their gradients on the cpu engine. */
+#include "graph/autodiff.h"
+#include "nn/networks.h"
+#include "plans.h"
+
+/* The simple U-Net with the loss it is trained on and every parameter's gradient. */
+static SumiGraph *
+simple_unet (gint64 batch, gint64 size)
+{
+  SumiGraph *g = sumi_graph_new ();
+  g_autoptr (SumiModule) m = sumi_module_new (g);
+  const SumiSimpleUnetConfig config = { 3, 3, 16, 32, 8 };
+  SumiNode *x = sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (batch, 3, size, size));
+  SumiNode *t = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (batch));
+  SumiNode *noise = sumi_input (g, "noise", SUMI_REAL, &SUMI_SHAPE (batch, 3, size, size));
+  SumiNode *y = sumi_simple_unet (m, &config, x, t);
+  SumiNode *d = sumi_sub (g, y, noise), *loss = sumi_mean (g, sumi_mul (g, d, d), 0xf, FALSE);
+  g_autofree SumiNode **wrt = g_new (SumiNode *, m->params->len), **grads = g_new (SumiNode *, m->params->len);
+
+  for (guint i = 0; i < m->params->len; i++)
+    wrt[i] = g_array_index (m->params, SumiModuleParam, i).node;
+  sumi_graph_output (g, "y", y);
+  sumi_graph_output (g, "loss", loss);
+  sumi_graph_grad (g, loss, wrt, m->params->len, grads);
+  for (guint i = 0; i < m->params->len; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("grad.%s", wrt[i]->name);
+
+      sumi_graph_output (g, name, grads[i]);
+    }
+  return g;
+}
+
+static void
+test_simple_unet (void)
+{
+  g_autoptr (SumiGraph) g = simple_unet (2, 16);
+
+  plans_check (g, 2e-5);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/cpu/simple-unet", test_simple_unet);
+  return g_test_run ();
+}
