@@ -35,7 +35,12 @@ cpu_plan_free (SumiPlan *base)
   SumiCpuPlan *p = (SumiCpuPlan *)base;
 
   for (guint i = 0; i < p->steps->len; i++)
-    sumi_cpu_product_free (g_array_index (p->steps, SumiCpuStep, i).product);
+    {
+      SumiCpuStep *s = &g_array_index (p->steps, SumiCpuStep, i);
+
+      sumi_cpu_product_free (s->product);
+      g_clear_pointer (&s->pieces, g_ptr_array_unref);
+    }
   g_array_free (p->steps, TRUE);
   free_packs (p->packs);
   g_array_free (p->buffers, TRUE);
@@ -112,10 +117,13 @@ bind_products (SumiCpuPlan *p, GError **error)
 {
   for (guint i = 0; i < p->steps->len; i++)
     {
-      SumiCpuProduct *product = g_array_index (p->steps, SumiCpuStep, i).product;
+      const SumiCpuStep *s = &g_array_index (p->steps, SumiCpuStep, i);
 
-      if (product != NULL && !sumi_cpu_product_bind (p, product, error))
+      if (s->product != NULL && !sumi_cpu_product_bind (p, s->product, error))
         return FALSE;
+      for (guint k = 0; s->pieces != NULL && k < s->pieces->len; k++)
+        if (!sumi_cpu_product_bind (p, s->pieces->pdata[k], error))
+          return FALSE;
     }
   for (guint i = 0; i < p->packs->len; i++)
     if (!sumi_cpu_product_bind (p, g_array_index (p->packs, SumiCpuPack, i).product, error))

@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Convolutions and matrix products, by oneDNN.  Pictures are channels last; parameters come in whatever format the
  * primitive likes best (DNNL_FORMAT_TAG_ANY). */
-#include <string.h>
+#include <omp.h>
 
 #include "engine/cpu/plan.h"
 
 /* ---- convolution ---- */
 
-/* The three descriptors of a convolution and its geometry. */
-typedef struct
-{
-  dnnl_memory_desc_t x, w, b, y;
-  dnnl_dims_t stride, dilation, pad_before, pad_after;
-} Convolution;
-
-static dnnl_memory_desc_t
-desc_of (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag)
+dnnl_memory_desc_t
+sumi_cpu_shape_desc (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag)
 {
   dnnl_memory_desc_t desc = NULL;
   dnnl_dims_t d;
@@ -27,23 +20,23 @@ desc_of (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag)
              : NULL;
 }
 
-static void
-convolution_init (Convolution *c, SumiCpuPlan *p, const SumiNode *n, const SumiShape *x, const SumiShape *w,
-                  const SumiShape *b, const SumiShape *y)
+void
+sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiCpuPlan *p, const SumiNode *n, const SumiShape *x,
+                           const SumiShape *w, const SumiShape *b, const SumiShape *y)
 {
-  *c = (Convolution){
-    .x = desc_of (x, p->dtype, dnnl_nhwc),
-    .w = desc_of (w, p->dtype, dnnl_format_tag_any),
-    .b = b != NULL ? desc_of (b, SUMI_F32, dnnl_a) : NULL,
-    .y = desc_of (y, p->dtype, dnnl_nhwc),
+  *c = (SumiCpuConvolution){
+    .x = sumi_cpu_shape_desc (x, p->dtype, dnnl_nhwc),
+    .w = sumi_cpu_shape_desc (w, p->dtype, dnnl_format_tag_any),
+    .b = b != NULL ? sumi_cpu_shape_desc (b, SUMI_F32, dnnl_a) : NULL,
+    .y = sumi_cpu_shape_desc (y, p->dtype, dnnl_nhwc),
     .stride = { n->attr.conv.stride, n->attr.conv.stride },
     .pad_before = { n->attr.conv.pad_top, n->attr.conv.pad_left },
     .pad_after = { n->attr.conv.pad_bottom, n->attr.conv.pad_right },
   };
 }
 
-static void
-convolution_clear (Convolution *c)
+void
+sumi_cpu_convolution_clear (SumiCpuConvolution *c)
 {
   dnnl_memory_desc_destroy (c->x);
   dnnl_memory_desc_destroy (c->w);
@@ -51,8 +44,9 @@ convolution_clear (Convolution *c)
   dnnl_memory_desc_destroy (c->y);
 }
 
-static gboolean
-forward_desc (SumiCpuPlan *p, const Convolution *c, dnnl_prop_kind_t kind, dnnl_primitive_desc_t *pd, GError **error)
+gboolean
+sumi_cpu_convolution_forward (SumiCpuPlan *p, const SumiCpuConvolution *c, dnnl_prop_kind_t kind,
+                              dnnl_primitive_desc_t *pd, GError **error)
 {
   return sumi_cpu_dnnl_check (dnnl_convolution_forward_primitive_desc_create (
                                   pd, p->engine, kind, dnnl_convolution_direct, c->x, c->w, c->b, c->y, c->stride,
@@ -100,15 +94,81 @@ lower_conv2d (SumiCpuPlan *p, const SumiNode *n, GError **error)
   gboolean biased = n->n_src > 2, ok;
   SumiValue x = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_CHANNELS_LAST), b = { 0 };
   dnnl_primitive_desc_t pd = NULL;
-  Convolution c;
+  SumiCpuConvolution c;
 
   if (biased)
     b = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);
-  convolution_init (&c, p, n, &x.shape, &n->src[1]->shape, biased ? &b.shape : NULL, &n->shape);
-  ok = forward_desc (p, &c, dnnl_forward_inference, &pd, error)
+  sumi_cpu_convolution_init (&c, p, n, &x.shape, &n->src[1]->shape, biased ? &b.shape : NULL, &n->shape);
+  ok = sumi_cpu_convolution_forward (p, &c, dnnl_forward_inference, &pd, error)
        && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST,
                            error);
-  convolution_clear (&c);
+  sumi_cpu_convolution_clear (&c);
+  return ok;
+}
+
+static dnnl_primitive_desc_t
+backward_data_desc (SumiCpuPlan *p, const SumiNode *n, const SumiShape *gx, const SumiShape *gy, GError **error)
+{
+  dnnl_primitive_desc_t hint = NULL, pd = NULL;
+  SumiCpuConvolution c;
+
+  sumi_cpu_convolution_init (&c, p, n, gx, &n->src[1]->shape, NULL, gy);
+  if (sumi_cpu_convolution_forward (p, &c, dnnl_forward_training, &hint, error))
+    sumi_cpu_dnnl_check (dnnl_convolution_backward_data_primitive_desc_create (
+                             &pd, p->engine, dnnl_convolution_direct, c.x, c.w, c.y, c.stride, c.dilation, c.pad_before,
+                             c.pad_after, hint, p->attr),
+                         "conv2d_bwd_data", error);
+  dnnl_primitive_desc_destroy (hint);
+  sumi_cpu_convolution_clear (&c);
+  return pd;
+}
+
+/* One primitive per picture. */
+static gboolean
+add_backward_pictures (SumiCpuPlan *p, const SumiNode *n, const SumiValue *gy, GPtrArray *products, SumiValue *w,
+                       const SumiValue *gx, GError **error)
+{
+  const int ids[] = { DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC };
+  SumiValue given = weights_of (p, n, 1);
+
+  for (gint64 i = 0; i < n->shape.d[0]; i++)
+    {
+      SumiValue from = sumi_cpu_picture_part (gy, i, 1, 0, gy->shape.d[2]);
+      SumiValue to = sumi_cpu_picture_part (gx, i, 1, 0, gx->shape.d[2]);
+      const SumiValue *values[] = { &from, w, &to };
+      dnnl_primitive_desc_t pd = backward_data_desc (p, n, &to.shape, &from.shape, error);
+      const_dnnl_memory_desc_t desc = dnnl_primitive_desc_query_md (pd, dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS);
+      SumiCpuProduct *product = NULL;
+
+      if (pd == NULL)
+        return FALSE;
+      if (i == 0 && !sumi_cpu_want_desc (p, n, &given, desc, w, error))
+        dnnl_primitive_desc_destroy (pd);
+      else
+        product = sumi_cpu_product_new (p, pd, ids, values, 3, error);
+      if (product == NULL)
+        return FALSE;
+      g_ptr_array_add (products, product);
+    }
+  return TRUE;
+}
+
+/* Where strided windows overlap, oneDNN adds their shares in an order that depends on its threads. */
+static gboolean
+lower_conv2d_bwd_data_pieces (SumiCpuPlan *p, const SumiNode *n, const SumiValue *gy, GError **error)
+{
+  GPtrArray *products = g_ptr_array_new_with_free_func ((GDestroyNotify)sumi_cpu_product_free);
+  SumiValue gx = sumi_cpu_new_value (p, p->dtype, &n->shape, SUMI_ORDER_CHANNELS_LAST), w;
+  gboolean ok;
+
+  omp_set_num_threads (1); /* what oneDNN plans for */
+  ok = add_backward_pictures (p, n, gy, products, &w, &gx, error);
+  omp_set_num_threads ((int)p->threads);
+  if (ok)
+    sumi_cpu_add_pieces (p, n, products, &gx, (const SumiValue *[]){ gy, &w }, 2);
+  else
+    g_ptr_array_unref (products);
+  p->values[n->id] = gx;
   return ok;
 }
 
@@ -116,71 +176,16 @@ static gboolean
 lower_conv2d_bwd_data (SumiCpuPlan *p, const SumiNode *n, GError **error)
 {
   SumiValue gy = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_CHANNELS_LAST);
-  dnnl_primitive_desc_t hint = NULL, pd = NULL;
-  Convolution c;
-  gboolean ok;
+  const SumiShape *w = &n->src[1]->shape;
+  dnnl_primitive_desc_t pd;
+  gint64 stride = n->attr.conv.stride;
 
-  convolution_init (&c, p, n, &n->shape, &n->src[1]->shape, NULL, &gy.shape);
-  ok = forward_desc (p, &c, dnnl_forward_training, &hint, error)
-       && sumi_cpu_dnnl_check (dnnl_convolution_backward_data_primitive_desc_create (
-                                   &pd, p->engine, dnnl_convolution_direct, c.x, c.w, c.y, c.stride, c.dilation,
-                                   c.pad_before, c.pad_after, hint, p->attr),
-                               "conv2d_bwd_data", error)
-       && finish_weighted (p, n, pd, &gy, DNNL_ARG_DIFF_DST, NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DIFF_SRC, error);
-  dnnl_primitive_desc_destroy (hint);
-  convolution_clear (&c);
-  return ok;
-}
-
-/* The gradient of a parameter: F32, row-major. */
-static gboolean
-add_weight_gradient (SumiCpuPlan *p, const SumiNode *n, dnnl_primitive_desc_t pd, const SumiValue *x,
-                     const SumiValue *gy, GError **error)
-{
-  const int ids[] = { DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS };
-  SumiValue gw = sumi_cpu_new_value (p, SUMI_F32, &n->shape, SUMI_ORDER_ROWS), raw = gw;
-  const SumiValue *values[] = { x, gy, &raw };
-  dnnl_memory_desc_t plain = sumi_cpu_value_desc (&gw), desc = NULL;
-  SumiCpuProduct *product;
-  gboolean ok, same;
-
-  dnnl_memory_desc_clone (&desc, dnnl_primitive_desc_query_md (pd, dnnl_query_exec_arg_md, DNNL_ARG_DIFF_WEIGHTS));
-  same = dnnl_memory_desc_equal (desc, plain);
-  if (!same)
-    raw.buffer = sumi_cpu_add_buffer (p, dnnl_memory_desc_get_size (desc));
-  product = sumi_cpu_product_new (p, pd, ids, values, 3, error);
-  ok = product != NULL;
-  if (ok)
-    sumi_cpu_add_product (p, n, product);
-  if (ok && !same)
-    ok = sumi_cpu_add_reorder (p, n, &raw, desc, &gw, plain, error);
-  dnnl_memory_desc_destroy (plain);
-  dnnl_memory_desc_destroy (desc);
-  p->values[n->id] = gw;
-  return ok;
-}
-
-static gboolean
-lower_conv2d_bwd_weights (SumiCpuPlan *p, const SumiNode *n, GError **error)
-{
-  SumiValue x = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_CHANNELS_LAST);
-  SumiValue gy = sumi_cpu_source (p, n, 1, p->dtype, SUMI_ORDER_CHANNELS_LAST);
-  dnnl_memory_desc_t gw = desc_of (&n->shape, SUMI_F32, dnnl_format_tag_any);
-  dnnl_primitive_desc_t hint = NULL, pd = NULL;
-  Convolution c;
-  gboolean ok;
-
-  convolution_init (&c, p, n, &x.shape, &n->shape, NULL, &gy.shape);
-  ok = forward_desc (p, &c, dnnl_forward_training, &hint, error)
-       && sumi_cpu_dnnl_check (dnnl_convolution_backward_weights_primitive_desc_create (
-                                   &pd, p->engine, dnnl_convolution_direct, c.x, gw, NULL, c.y, c.stride, c.dilation,
-                                   c.pad_before, c.pad_after, hint, p->attr),
-                               "conv2d_bwd_weights", error)
-       && add_weight_gradient (p, n, pd, &x, &gy, error);
-  dnnl_primitive_desc_destroy (hint);
-  dnnl_memory_desc_destroy (gw);
-  convolution_clear (&c);
-  return ok;
+  if (stride > 1 && MAX (w->d[2], w->d[3]) > stride)
+    return lower_conv2d_bwd_data_pieces (p, n, &gy, error);
+  pd = backward_data_desc (p, n, &n->shape, &gy.shape, error);
+  return pd != NULL
+         && finish_weighted (p, n, pd, &gy, DNNL_ARG_DIFF_DST, NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DIFF_SRC,
+                             error);
 }
 
 /* ---- matrix products ---- */
@@ -288,7 +293,7 @@ add_matmul (SumiCpuPlan *p, const SumiNode *n, SumiValue a, SumiValue b, const S
     row.d[i] = 1;
   row.d[row.rank - 1] = y.shape.d[row.rank - 1];
   a_desc = sumi_cpu_value_desc (&a);
-  b_desc = packed ? desc_of (&b.shape, p->dtype, dnnl_format_tag_any) : sumi_cpu_value_desc (&b);
+  b_desc = packed ? sumi_cpu_shape_desc (&b.shape, p->dtype, dnnl_format_tag_any) : sumi_cpu_value_desc (&b);
   y_desc = sumi_cpu_value_desc (&y);
   if (bias != NULL)
     {
@@ -359,7 +364,7 @@ sumi_cpu_lower_product (SumiCpuPlan *p, const SumiNode *n, GError **error)
     case SUMI_OP_CONV2D_BWD_DATA:
       return lower_conv2d_bwd_data (p, n, error);
     case SUMI_OP_CONV2D_BWD_WEIGHTS:
-      return lower_conv2d_bwd_weights (p, n, error);
+      return sumi_cpu_lower_weight_gradient (p, n, error);
     case SUMI_OP_LINEAR:
       return lower_linear (p, n, error);
     default:

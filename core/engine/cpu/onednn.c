@@ -104,8 +104,8 @@ sumi_cpu_product_bind (SumiCpuPlan *p, SumiCpuProduct *product, GError **error)
   return TRUE;
 }
 
-static gboolean
-execute (SumiCpuPlan *p, const SumiCpuProduct *product, const char *what, GError **error)
+gboolean
+sumi_cpu_product_execute (SumiCpuPlan *p, const SumiCpuProduct *product, const char *what, GError **error)
 {
   return sumi_cpu_dnnl_check (
              dnnl_primitive_execute (product->primitive, p->stream, (int)product->n_args, product->args), what, error)
@@ -115,7 +115,7 @@ execute (SumiCpuPlan *p, const SumiCpuProduct *product, const char *what, GError
 static gboolean
 run_product (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 {
-  return execute (p, s->product, sumi_op_name (s->node->op), error);
+  return sumi_cpu_product_execute (p, s->product, sumi_op_name (s->node->op), error);
 }
 
 void
@@ -224,7 +224,7 @@ sumi_cpu_pack_parameter (SumiCpuPlan *p, guint buffer, const float *parameter, G
       if (!sumi_cpu_dnnl_check (
               dnnl_memory_set_data_handle (product->args[0].memory, (guint8 *)parameter + pack->from.offset),
               "an address", error)
-          || !execute (p, product, "packing a parameter", error))
+          || !sumi_cpu_product_execute (p, product, "packing a parameter", error))
         return FALSE;
     }
   return TRUE;

@@ -54,7 +54,8 @@ struct _SumiCpuStep
   gsize scratch;  /* bytes */
   guint in_place; /* bit i: out may take the memory of in[i] */
   SumiCpuProduct *product;
-  double seconds; /* spent so far, when the plan is profiled */
+  GPtrArray *pieces; /* SumiCpuProduct: independent parts of one product, each run by one thread */
+  double seconds;    /* spent so far, when the plan is profiled */
 };
 
 /* A parameter in the form that a product wants, made when the parameter is set: a reorder of a view of it. */
@@ -150,8 +151,33 @@ gboolean sumi_cpu_add_reorder (SumiCpuPlan *p, const SumiNode *node, const SumiV
                                const_dnnl_memory_desc_t to_desc, GError **error);
 /* Makes the addresses of the arguments known. */
 gboolean sumi_cpu_product_bind (SumiCpuPlan *p, SumiCpuProduct *product, GError **error);
+gboolean sumi_cpu_product_execute (SumiCpuPlan *p, const SumiCpuProduct *product, const char *what, GError **error);
 /* Runs the packs that read the parameter in this buffer. */
 gboolean sumi_cpu_pack_parameter (SumiCpuPlan *p, guint buffer, const float *parameter, GError **error);
+
+/* ---- convolutions (lower-products.c, weight-gradients.c) ---- */
+/* The descriptors of a convolution (pictures channels last, weights in any format) and its geometry. */
+typedef struct
+{
+  dnnl_memory_desc_t x, w, b, y;
+  dnnl_dims_t stride, dilation, pad_before, pad_after;
+} SumiCpuConvolution;
+
+dnnl_memory_desc_t sumi_cpu_shape_desc (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag);
+/* b: NULL for none */
+void sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiCpuPlan *p, const SumiNode *n, const SumiShape *x,
+                                const SumiShape *w, const SumiShape *b, const SumiShape *y);
+void sumi_cpu_convolution_clear (SumiCpuConvolution *c);
+gboolean sumi_cpu_convolution_forward (SumiCpuPlan *p, const SumiCpuConvolution *c, dnnl_prop_kind_t kind,
+                                       dnnl_primitive_desc_t *pd, GError **error);
+/* Adds the step that runs independent products (SumiCpuProduct, one thread each), which write parts of out. Takes them.
+ */
+void sumi_cpu_add_pieces (SumiCpuPlan *p, const SumiNode *node, GPtrArray *products, const SumiValue *out,
+                          const SumiValue *const *in, guint n_in);
+/* Pictures [n0, n0 + n) and their rows [y0, y0 + rows) of a dense channels-last value; dense when n is 1 or the rows
+ * are all. */
+SumiValue sumi_cpu_picture_part (const SumiValue *v, gint64 n0, gint64 n, gint64 y0, gint64 rows);
+gboolean sumi_cpu_lower_weight_gradient (SumiCpuPlan *p, const SumiNode *n, GError **error); /* conv2d_bwd_weights */
 
 /* ---- memory (memory.c) ---- */
 gboolean sumi_cpu_place_buffers (SumiCpuPlan *p, GError **error); /* out_of_memory */
