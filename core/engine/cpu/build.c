@@ -119,7 +119,7 @@ run_copy (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
 void
 sumi_cpu_add_copy (SumiCpuPlan *p, const SumiNode *node, const SumiValue *to, const SumiValue *from)
 {
-  sumi_cpu_add_step (p, run_copy, node, to, (const SumiValue *[]){ from }, 1);
+  sumi_cpu_add_step (p, run_copy, node, to, (const SumiValue *[]){ from }, 1)->is_copy = TRUE;
 }
 
 static gboolean
@@ -162,7 +162,7 @@ sumi_cpu_want_like (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, Su
       SumiValue dense = sumi_cpu_want (p, node, v, v->dtype, SUMI_ORDER_ANY), other;
 
       other = sumi_cpu_new_value_like (p, dtype, &v->shape, &dense);
-      sumi_cpu_add_step (p, run_convert, node, &other, (const SumiValue *[]){ &dense }, 1);
+      sumi_cpu_add_step (p, run_convert, node, &other, (const SumiValue *[]){ &dense }, 1)->is_copy = TRUE;
       copy.to = other;
       if (same_strides (&other, like))
         g_array_append_val (p->copies, copy);

@@ -34,6 +34,8 @@ cpu_plan_free (SumiPlan *base)
 {
   SumiCpuPlan *p = (SumiCpuPlan *)base;
 
+  if (p->profile)
+    sumi_cpu_print_profile (p);
   for (guint i = 0; i < p->steps->len; i++)
     {
       SumiCpuStep *s = &g_array_index (p->steps, SumiCpuStep, i);
@@ -92,7 +94,7 @@ plan_new (SumiGraph *g, const SumiCompileOptions *o)
   return p;
 }
 
-/* Outputs are read after the run: they outlive every step. */
+/* Outputs are read after the run: they outlive every step.  They stay in whatever order they lie in. */
 static void
 keep_outputs (SumiCpuPlan *p)
 {
@@ -103,7 +105,11 @@ keep_outputs (SumiCpuPlan *p)
       SumiCpuBuffer *b;
 
       sumi_graph_get_output (p->base.graph, i, &n);
-      *v = sumi_cpu_want (p, n, &p->values[n->id], n->kind == SUMI_INDEX ? SUMI_I64 : SUMI_F32, SUMI_ORDER_ROWS);
+      *v = p->values[n->id];
+      if (v->dtype == SUMI_BF16)
+        *v = sumi_cpu_want (p, n, v, SUMI_F32, SUMI_ORDER_ANY);
+      else if (v->dtype == SUMI_I64)
+        *v = sumi_cpu_want (p, n, v, SUMI_I64, SUMI_ORDER_ROWS);
       b = &g_array_index (p->buffers, SumiCpuBuffer, v->buffer);
       b->first = MIN (b->first, p->steps->len);
       b->last = G_MAXUINT;
@@ -235,8 +241,10 @@ cpu_set (SumiPlan *base, const SumiNode *leaf, const SumiTensor *value, GError *
   SumiCpuPlan *p = (SumiCpuPlan *)base;
   const SumiValue *v = &p->values[leaf->id];
   int before = enter_team (p);
+  gint64 start = g_get_monotonic_time ();
   gboolean ok = leaf->kind == SUMI_INDEX ? set_index (p, v, value, error) : set_real (p, v, value, error);
 
+  p->set_seconds += (double)(g_get_monotonic_time () - start) * 1e-6;
   omp_set_num_threads (before);
   return ok;
 }
@@ -272,17 +280,29 @@ cpu_run (SumiPlan *base, GCancellable *cancellable, GError **error)
   return ok;
 }
 
+static void
+read_rows (SumiCpuPlan *p, const SumiValue *v, float *into)
+{
+  SumiValue rows = *v;
+  int before = enter_team (p);
+
+  sumi_value_set_order (&rows, SUMI_ORDER_ROWS);
+  p->f32->copy (&v->shape, into, rows.stride, sumi_cpu_at (p, v), v->stride);
+  omp_set_num_threads (before);
+}
+
 static gboolean
 cpu_read (SumiPlan *base, const SumiNode *output, SumiTensor *into, GError **error)
 {
   SumiCpuPlan *p = (SumiCpuPlan *)base;
   const SumiValue *v = g_hash_table_lookup (p->outputs, output);
+  float *y = sumi_tensor_poke_f32 (into);
 
   if (v->dtype == SUMI_I64)
     for (gint64 i = 0; i < sumi_tensor_get_numel (into); i++)
-      sumi_tensor_poke_f32 (into)[i] = (float)((const gint64 *)sumi_cpu_at (p, v))[i];
+      y[i] = (float)((const gint64 *)sumi_cpu_at (p, v))[i];
   else
-    memcpy (sumi_tensor_poke (into), sumi_cpu_at (p, v), sumi_tensor_get_size (into));
+    read_rows (p, v, y);
   return TRUE;
 }
 

@@ -55,6 +55,7 @@ struct _SumiCpuStep
   guint in_place; /* bit i: out may take the memory of in[i] */
   SumiCpuProduct *product;
   GPtrArray *pieces; /* SumiCpuProduct: independent parts of one product, each run by one thread */
+  gboolean is_copy;  /* moves or converts a value for another step */
   double seconds;    /* spent so far, when the plan is profiled */
 };
 
@@ -99,6 +100,7 @@ struct _SumiCpuPlan
   GArray *copies;      /* SumiCpuCopy */
   GHashTable *outputs; /* node -> SumiValue*, dense row-major, F32 */
   guint8 *store, *arena;
+  double set_seconds;           /* spent in setting values, when the plan is profiled */
   gsize store_size, arena_size; /* the arena ends with the scratch room */
   void *scratch;
 };
@@ -178,6 +180,8 @@ void sumi_cpu_add_pieces (SumiCpuPlan *p, const SumiNode *node, GPtrArray *produ
  * are all. */
 SumiValue sumi_cpu_picture_part (const SumiValue *v, gint64 n0, gint64 n, gint64 y0, gint64 rows);
 gboolean sumi_cpu_lower_weight_gradient (SumiCpuPlan *p, const SumiNode *n, GError **error); /* conv2d_bwd_weights */
+
+void sumi_cpu_print_profile (const SumiCpuPlan *p); /* profile.c */
 
 /* ---- memory (memory.c) ---- */
 gboolean sumi_cpu_place_buffers (SumiCpuPlan *p, GError **error); /* out_of_memory */
