@@ -48,7 +48,7 @@ static const char simple_unet[] = "{\"family\": \"simple-unet\", \"in_channels\"
 static const char starter[]
     = "{\"family\": \"sumi-latent\","
       " \"unet\": {\"_class_name\": \"UNet2DConditionModel\", \"sample_size\": 16, \"in_channels\": 32,"
-      "  \"out_channels\": 32, \"block_out_channels\": [96, 192, 256], \"layers_per_block\": 1,"
+      "  \"out_channels\": 32, \"block_out_channels\": [96, 160, 224], \"layers_per_block\": 1,"
       "  \"down_block_types\": [\"DownBlock2D\", \"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\"],"
       "  \"mid_block_type\": \"UNetMidBlock2DCrossAttn\","
       "  \"up_block_types\": [\"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\", \"UpBlock2D\"],"

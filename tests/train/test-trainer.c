@@ -5,6 +5,7 @@
 
 #include "folder.h"
 #include "io/safetensors.h"
+#include "train/objective.h"
 #include "train/samples.h"
 
 static const char pixel_model[] = "{\"family\": \"simple-unet\", \"base_channels\": 4, \"time_emb_dim\": 8,"
@@ -409,6 +410,8 @@ test_default_config (void)
   g_autoptr (JsonNode) node = json_node_new (JSON_NODE_OBJECT);
   g_autoptr (GError) error = NULL;
   SumiModelConfig config;
+  SumiObjective objective;
+  gint64 parameters = 0;
 
   json_parser_load_from_file (parser, path, &error);
   g_assert_no_error (error);
@@ -417,7 +420,14 @@ test_default_config (void)
   g_assert_true (json_node_equal (node, json_parser_get_root (parser)));
   sumi_train_config_prepare (json_node_get_object (node), &config, &error);
   g_assert_no_error (error);
-  g_assert_cmpint (config.height, ==, 16);
+  config.text.vocab_size = 3000;
+  sumi_objective_build (&objective, &config, 1, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < objective.module->params->len; i++)
+    parameters += sumi_shape_numel (&g_array_index (objective.module->params, SumiModuleParam, i).node->shape);
+  g_test_message ("%" G_GINT64_FORMAT " parameters, %.2f GFLOP a sample", parameters, (double)objective.flops / 1e9);
+  g_assert_cmpint (parameters, <, 20000000); /* 40 MB in f16 */
+  sumi_objective_clear (&objective);
   folder_remove (folder);
 }
 
