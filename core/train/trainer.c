@@ -13,6 +13,7 @@
 #include "train/history.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
+#include "train/preview.h"
 
 #define ADAM_EPS 1e-8
 #define SMOOTHING 0.01 /* of the loss that is shown */
@@ -324,6 +325,28 @@ is_time_to_save (const SumiTrainer *t)
          || (o->save_minutes > 0 && minutes >= o->save_minutes);
 }
 
+/* A sheet that cannot be drawn is no reason to end a run of hours; being cancelled is. */
+static gboolean
+save_preview (SumiTrainer *t, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *ending = g_strdup_printf ("samples-%06" G_GUINT64_FORMAT ".png", t->state->step);
+  g_autofree char *path = sumi_train_setup_beside (t->setup, ending);
+  g_autofree char *config = config_text (t->setup);
+  g_auto (GStrv) prompts = sumi_train_preview_prompts (t->setup, t->dataset);
+  g_autoptr (GError) wrong = NULL;
+  g_autoptr (SumiTensor) sheet = sumi_train_preview_draw (t->state, t->setup, config, prompts, cancellable, &wrong);
+
+  if (sheet != NULL && sumi_image_save_png (sheet, path, NULL, &wrong))
+    return TRUE;
+  if (!g_error_matches (wrong, SUMI_ERROR, SUMI_ERROR_CANCELLED))
+    {
+      note (t, "no samples of step %" G_GUINT64_FORMAT ": %s", t->state->step, wrong->message);
+      return TRUE;
+    }
+  g_propagate_error (error, g_steal_pointer (&wrong));
+  return FALSE;
+}
+
 /* ---- a step ---- */
 
 /* One run of the graph; adds its loss to *loss and its gradients into t->gradients. */
@@ -460,25 +483,29 @@ save_at_failure (SumiTrainer *t)
     note (t, "the state could not be saved: %s", error->message);
 }
 
+/* Whatever is due after a step. */
+static gboolean
+after_step (SumiTrainer *t, GCancellable *cancellable, GError **error)
+{
+  const SumiTrainOptions *o = &t->setup->options;
+
+  if (t->report.progress != NULL)
+    t->report.progress ("train", t->state->step, o->steps,
+                        &g_array_index (t->state->history, SumiTrainRow, t->state->history->len - 1), t->report.user);
+  if (t->state->step < o->steps && is_time_to_save (t) && !save (t, error))
+    return FALSE;
+  return o->sample_every == 0 || t->state->step % o->sample_every != 0 || save_preview (t, cancellable, error);
+}
+
 gboolean
 sumi_trainer_run (SumiTrainer *t, GCancellable *cancellable, GError **error)
 {
-  guint64 steps = t->setup->options.steps;
-  GArray *h = t->state->history;
-
   t->started = t->saved = g_get_monotonic_time ();
-  while (t->state->step < steps)
-    {
-      if (!step (t, cancellable, error))
-        {
-          save_at_failure (t);
-          return FALSE;
-        }
-      if (t->report.progress != NULL)
-        t->report.progress ("train", t->state->step, steps, &g_array_index (h, SumiTrainRow, h->len - 1),
-                            t->report.user);
-      if (t->state->step < steps && is_time_to_save (t) && !save (t, error))
+  while (t->state->step < t->setup->options.steps)
+    if (!step (t, cancellable, error) || !after_step (t, cancellable, error))
+      {
+        save_at_failure (t);
         return FALSE;
-    }
+      }
   return save (t, error);
 }

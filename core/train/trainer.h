@@ -28,8 +28,8 @@ void sumi_trainer_free (SumiTrainer *t);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiTrainer, sumi_trainer_free)
 
 /* Trains until options.steps updates are done.  Saves checkpoint, model, loss.csv and loss.png on the way, at the end,
- * and when cancelled; a loss or gradient that is not finite ends the run in non_finite with the state before that step
- * saved. */
+ * and when cancelled, and sheets of samples as often as the options say; a loss or gradient that is not finite ends the
+ * run in non_finite with the state before that step saved. */
 gboolean sumi_trainer_run (SumiTrainer *t, GCancellable *cancellable, GError **error);
 
 const SumiTrainState *sumi_trainer_peek_state (const SumiTrainer *t);

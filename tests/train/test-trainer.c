@@ -244,13 +244,20 @@ test_text_model_file (void)
   SumiTrainSetup s = make_setup (folder, "m.safetensors", text_model, 2);
   g_autoptr (GString) notes = g_string_new (NULL);
   g_autoptr (GError) error = NULL;
+  g_autofree char *sheet_path = g_build_filename (folder, "out", "m.samples-000002.png", NULL);
+  g_autoptr (SumiTensor) sheet = NULL;
   g_autoptr (SumiTensorMap) model = NULL;
   g_autoptr (JsonNode) node = NULL;
   SumiModelConfig config;
 
   s.options.save_f16 = TRUE;
+  s.options.sample_every = 2;
   run (&s, 0, notes, &error);
   g_assert_no_error (error);
+  g_assert_null (strstr (notes->str, "no samples"));
+  sheet = sumi_image_load (sheet_path, 0, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (sumi_tensor_get_shape (sheet)->d[0], >=, 2 * 16); /* five captions in rows of three */
   g_assert_nonnull (strstr (notes->str, "5 pictures"));
   model = open_beside (folder, "m.safetensors");
   node = json_from_string (sumi_tensor_map_get_metadata (model, "sumi.config"), &error);
