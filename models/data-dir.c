@@ -12,9 +12,7 @@ sumi_data_dir (void)
 const char *
 sumi_user_models_dir (void)
 {
-  static char *dir;
+  g_autofree char *dir = g_build_filename (g_get_user_data_dir (), "sumi", "models", NULL);
 
-  if (g_once_init_enter (&dir))
-    g_once_init_leave (&dir, g_build_filename (g_get_user_data_dir (), "sumi", "models", NULL));
-  return dir;
+  return g_intern_string (dir);
 }

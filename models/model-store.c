@@ -56,7 +56,7 @@ sumi_model_find (const char *model, GError **error)
     return path;
   if (g_file_test (model, G_FILE_TEST_EXISTS))
     return g_strdup (model);
-  if (strstr (model, "..") != NULL && !g_path_is_absolute (model))
+  if (!g_path_is_absolute (model) && (g_str_has_prefix (model, "../") || strstr (model, "/../") != NULL))
     g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSAFE_PATH,
                  "%s: found no such file, and as a name it leaves the folders "
                  "of models",
