@@ -46,13 +46,17 @@ ids (SumiGraph *g, guint rows, const SumiShape *shape)
 
 #define CASE(ID, name, ...)                                                                                            \
   static SumiNode *BUILDER (__LINE__) (SumiGraph * g) { return __VA_ARGS__; }
+#define CASE_F32 CASE
 #include "cases.def"
 #undef CASE
+#undef CASE_F32
 
 const SumiCase sumi_cases[] = {
-#define CASE(ID, name, ...) { SUMI_OP_##ID, name, BUILDER (__LINE__) },
+#define CASE(ID, name, ...) { SUMI_OP_##ID, name, BUILDER (__LINE__), FALSE },
+#define CASE_F32(ID, name, ...) { SUMI_OP_##ID, name, BUILDER (__LINE__), TRUE },
 #include "cases.def"
 #undef CASE
+#undef CASE_F32
 };
 const guint sumi_n_cases = G_N_ELEMENTS (sumi_cases);
 
@@ -114,12 +118,11 @@ sumi_case_loss_graph (const SumiCase *c)
 SumiGraph *
 sumi_case_grad_graph (const SumiCase *c)
 {
-  SumiGraph *g = sumi_case_loss_graph (c);
+  SumiGraph *g = sumi_graph_new ();
+  SumiNode *loss = add_loss (g, c);
   g_autoptr (GPtrArray) leaves = sumi_case_real_leaves (g);
   g_autofree SumiNode **grads = g_new0 (SumiNode *, leaves->len + 1);
-  SumiNode *loss;
 
-  sumi_graph_get_output (g, sumi_graph_get_n_outputs (g) - 1, &loss);
   sumi_graph_grad (g, loss, (SumiNode *const *)leaves->pdata, leaves->len, grads);
   for (guint i = 0; i < leaves->len; i++)
     sumi_graph_output (g, ((SumiNode *)leaves->pdata[i])->name, grads[i]);
@@ -130,12 +133,14 @@ GPtrArray *
 sumi_case_real_leaves (const SumiGraph *g)
 {
   GPtrArray *leaves = g_ptr_array_new ();
-  guint n;
-  g_autofree SumiNode **nodes = sumi_graph_schedule (g, &n);
 
-  for (guint i = 0; i < n; i++)
-    if (is_leaf (nodes[i]) && nodes[i]->kind == SUMI_REAL && !g_str_equal (nodes[i]->name, "cotangent"))
-      g_ptr_array_add (leaves, nodes[i]);
+  for (guint id = 0; id < sumi_graph_get_size (g); id++)
+    {
+      SumiNode *n = sumi_graph_peek (g, id);
+
+      if (is_leaf (n) && n->kind == SUMI_REAL && !g_str_equal (n->name, "cotangent"))
+        g_ptr_array_add (leaves, n);
+    }
   return leaves;
 }
 

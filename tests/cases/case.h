@@ -11,6 +11,7 @@ typedef struct
   SumiOp op; /* that the row is for */
   const char *name;
   SumiNode *(*build) (SumiGraph *g);
+  gboolean f32_only; /* in bf16 the result is noise, by its nature */
 } SumiCase;
 
 extern const SumiCase sumi_cases[];
@@ -22,10 +23,10 @@ SumiGraph *sumi_case_graph (const SumiCase *c);
 gboolean sumi_case_is_differentiable (const SumiCase *c);
 /* With the output "loss", the sum of y times the input "cotangent", and the row's own. */
 SumiGraph *sumi_case_loss_graph (const SumiCase *c);
-/* Also with an output for the gradient of each real leaf of y, named as the leaf. */
+/* With an output for that loss's gradient in each real leaf of y, named as the leaf, and the row's own. */
 SumiGraph *sumi_case_grad_graph (const SumiCase *c);
 
-/* The real leaves that the outputs need, but for "cotangent"; g_ptr_array_unref. */
+/* The real inputs and parameters but for "cotangent"; g_ptr_array_unref. */
 GPtrArray *sumi_case_real_leaves (const SumiGraph *g);
 /* "conv2d/3x3"; g_free. */
 char *sumi_case_path (const SumiCase *c);
