@@ -332,24 +332,62 @@ test_ref (gconstpointer seed)
 
 /* Rounding errors grow with the depth; a layout that was mistaken gives errors as large as the values. */
 static void
-test_cpu (gconstpointer seed)
+test_cpu_f32 (gconstpointer seed)
 {
   g_autoptr (SumiGraph) g = random_graph (GPOINTER_TO_UINT (seed));
 
   compare ("cpu", GPOINTER_TO_UINT (seed), g, SUMI_F32, (SumiTolerance){ 1e-3, 1e-5 });
 }
 
+/* Wide, for a maximum may be another one after rounding. */
+static void
+test_cpu_bf16 (gconstpointer seed)
+{
+  g_autoptr (SumiGraph) g = random_graph (GPOINTER_TO_UINT (seed));
+
+  compare ("cpu", GPOINTER_TO_UINT (seed), g, SUMI_BF16, (SumiTolerance){ 0.2, 0.01 });
+}
+
+static void
+test_threads (gconstpointer seed)
+{
+  g_autoptr (SumiGraph) g = random_graph (GPOINTER_TO_UINT (seed));
+  g_autoptr (SumiEngine) e = sumi_test_open_or_skip ("cpu");
+
+  if (!e)
+    return;
+
+  SumiCompileOptions options = { .dtype = GPOINTER_TO_UINT (seed) % 2 ? SUMI_F32 : SUMI_BF16, .threads = 1 };
+  g_autoptr (SumiPlan) one = sumi_test_run_graph (e, g, "random", &options);
+
+  options.threads = 3;
+
+  g_autoptr (SumiPlan) three = sumi_test_run_graph (e, g, "random", &options);
+
+  sumi_test_compare_bits (g, one, three, "with 3 threads");
+}
+
 int
 main (int argc, char **argv)
 {
-  g_test_init (&argc, &argv, NULL);
-  for (guint seed = 0; seed < N_GRAPHS; seed++)
-    {
-      g_autofree char *ref = g_strdup_printf ("/random/ref/%u", seed);
-      g_autofree char *cpu = g_strdup_printf ("/random/cpu/%u", seed);
+  static const struct
+  {
+    const char *name;
+    GTestDataFunc run;
+  } suites[] = {
+    { "ref", test_ref },
+    { "cpu-f32", test_cpu_f32 },
+    { "cpu-bf16", test_cpu_bf16 },
+    { "threads", test_threads },
+  };
 
-      g_test_add_data_func (ref, GUINT_TO_POINTER (seed), test_ref);
-      g_test_add_data_func (cpu, GUINT_TO_POINTER (seed), test_cpu);
-    }
+  g_test_init (&argc, &argv, NULL);
+  for (guint s = 0; s < G_N_ELEMENTS (suites); s++)
+    for (guint seed = 0; seed < N_GRAPHS; seed++)
+      {
+        g_autofree char *path = g_strdup_printf ("/random/%s/%u", suites[s].name, seed);
+
+        g_test_add_data_func (path, GUINT_TO_POINTER (seed), suites[s].run);
+      }
   return g_test_run ();
 }
