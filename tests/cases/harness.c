@@ -131,7 +131,7 @@ compare_output (const char *name, const SumiTensor *expected, const SumiTensor *
 
       norm += x[i] * x[i];
       error += d * d;
-      if (!(d <= most)) /* NaN is worst */
+      if (!(d <= most) && !isnan (most)) /* NaN is worst */
         {
           most = d;
           worst = i;
