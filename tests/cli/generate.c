@@ -43,8 +43,7 @@ run (const char *const *arguments, char **errors)
 }
 
 #define RUN(errors, ...) run ((const char *const[]){ __VA_ARGS__, NULL }, errors)
-/* The tiny model, three steps, on the engine that is always there. */
-#define TINY "--model", model, "--engine", "ref", "--steps", "3"
+#define TINY "--model", model, "--steps", "3"
 
 static char *
 recipe_of (const char *path, int *width, int *height)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The whole way from a request to pictures, with a tiny random model, on the naive engine. */
+/* The whole way from a request to pictures, with a tiny random model, on the best engine there is. */
 #include "diffusion/model.h"
 #include "diffusion/pipeline.h"
 #include "io/safetensors.h"
@@ -14,7 +14,7 @@ static char *merges, *taef2;
 static SumiPipeline *
 open_pipeline (SumiTensorMap *weights, JsonObject *config, GError **error)
 {
-  SumiPipelineOptions o = { .engine = "ref", .dtype = SUMI_F32, .merges = merges, .taef2 = taef2, .model = "tiny" };
+  SumiPipelineOptions o = { .dtype = SUMI_F32, .merges = merges, .taef2 = taef2, .model = "tiny" };
 
   return sumi_pipeline_new (weights, config, &o, error);
 }
@@ -482,6 +482,57 @@ test_pixels (void)
     }
 }
 
+static SumiResult *
+run_on (const char *engine, SumiDType dtype, guint threads, const SumiRequest *r)
+{
+  SumiPipelineOptions o = { .engine = engine, .dtype = dtype, .threads = threads, .merges = merges, .taef2 = taef2 };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (SumiTensorMap) weights = tiny_model_new (merges);
+  g_autoptr (JsonObject) config = tiny_model_config ();
+  g_autoptr (SumiPipeline) p = sumi_pipeline_new (weights, config, &o, &error);
+  SumiResult *result;
+
+  g_assert_no_error (error);
+  result = sumi_pipeline_run (p, r, NULL, NULL, NULL, &error);
+  g_assert_no_error (error);
+  return result;
+}
+
+/* Relative L2 of the latents. */
+static double
+distance (const SumiResult *a, const SumiResult *b)
+{
+  const float *x = sumi_tensor_peek_f32 (a->latents), *y = sumi_tensor_peek_f32 (b->latents);
+  double error = 0, norm = 0;
+
+  for (gint64 i = 0; i < sumi_tensor_get_numel (a->latents); i++)
+    {
+      error += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+      norm += (double)x[i] * x[i];
+    }
+  return sqrt (error / norm);
+}
+
+static void
+test_engines (void)
+{
+  SumiRequest r = request ("a red apple");
+  g_autoptr (SumiResult) ref = NULL;
+  g_autoptr (SumiResult) one = NULL;
+  g_autoptr (SumiResult) three = NULL;
+  g_autoptr (SumiResult) half = NULL;
+
+  r.width = 32;
+  ref = run_on ("ref", SUMI_F32, 0, &r);
+  one = run_on ("cpu", SUMI_F32, 1, &r);
+  three = run_on ("cpu", SUMI_F32, 3, &r);
+  half = run_on ("cpu", SUMI_BF16, 0, &r);
+  g_assert_cmpfloat (distance (ref, one), <, 1e-4);
+  g_assert_true (same (one, 0, three, 0));
+  g_assert_cmpfloat (distance (ref, half), >, 0);
+  g_assert_cmpfloat (distance (ref, half), <, 0.05);
+}
+
 /* The file holds everything: saved and read back, it draws the same. */
 static void
 test_file (void)
@@ -533,6 +584,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pipeline/broken-models", test_broken_models);
   g_test_add_func ("/pipeline/non-finite", test_non_finite_result);
   g_test_add_func ("/pipeline/pixels", test_pixels);
+  g_test_add_func ("/pipeline/engines", test_engines);
   g_test_add_func ("/pipeline/file", test_file);
   return g_test_run ();
 }
