@@ -11,12 +11,23 @@ sumi_text_states_clear (SumiTextStates *t)
   g_clear_pointer (&t->pooled, sumi_tensor_unref);
 }
 
+/* Commas and quotation marks are not worth telling; a picture sign is. */
 static gboolean
 is_word_char (gunichar c)
 {
-  if (c < 0x80)
-    return g_ascii_isalnum (c) || c == '\'';
-  return !g_unichar_isspace (c);
+  switch (g_unichar_type (c))
+    {
+    case G_UNICODE_CONNECT_PUNCTUATION:
+    case G_UNICODE_DASH_PUNCTUATION:
+    case G_UNICODE_CLOSE_PUNCTUATION:
+    case G_UNICODE_FINAL_PUNCTUATION:
+    case G_UNICODE_INITIAL_PUNCTUATION:
+    case G_UNICODE_OTHER_PUNCTUATION:
+    case G_UNICODE_OPEN_PUNCTUATION:
+      return c == '\'' || c == 0x2019; /* as in "fox's" */
+    default:
+      return !g_unichar_isspace (c) && !g_unichar_iscntrl (c);
+    }
 }
 
 /* TRUE when some token of the word has no row in the model's vocabulary. */

@@ -238,6 +238,8 @@ sumi_pipeline_tell_ignored (SumiPipeline *p, const SumiRequest *r, const SumiSha
     g_ptr_array_add (notes, g_strdup ("this model takes no prompt: the prompt was ignored"));
   if (sumi_pipeline_takes_prompt (p) && is_text (r->negative_prompt) && r->guidance_scale == 1.0)
     g_ptr_array_add (notes, g_strdup ("the negative prompt was ignored: it has no effect at guidance scale 1"));
+  if (sumi_pipeline_takes_prompt (p) && is_text (r->prompt) && r->guidance_scale == 0.0)
+    g_ptr_array_add (notes, g_strdup ("the prompt was ignored: at guidance scale 0 only the negative prompt counts"));
   if (r->eta != 0.0 && g_strcmp0 (r->sampler, "ddim") != 0)
     g_ptr_array_add (notes, g_strdup_printf ("eta was ignored: %s has none", sumi_sampler_title (r->sampler)));
   if (height != r->height || width != r->width)

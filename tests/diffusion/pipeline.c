@@ -167,6 +167,7 @@ test_guidance (void)
   r.negative_prompt = "a red apple";
   r.guidance_scale = 0;
   uncond = run (&r);
+  g_assert_true (has_note (uncond, "the prompt was ignored"));
   other.guidance_scale = 1;
   g_clear_pointer (&cond_other_negative, sumi_result_free);
   cond_other_negative = run (&other);
@@ -185,7 +186,7 @@ test_guidance (void)
 static void
 test_notes (void)
 {
-  SumiRequest r = request ("a red griffin, griffin on café 🦊"), plain = request ("a red qqq");
+  SumiRequest r = request ("a “red” griffin, griffin — on café 🦊…"), plain = request ("a red qqq");
   g_autoptr (SumiResult) result = run (&r);
   g_autoptr (SumiResult) cut = NULL;
   g_autoptr (SumiResult) other_words = NULL;
