@@ -21,14 +21,14 @@ sumi_cpu_shape_desc (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t 
 }
 
 void
-sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiCpuPlan *p, const SumiNode *n, const SumiShape *x,
+sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiDType dtype, const SumiNode *n, const SumiShape *x,
                            const SumiShape *w, const SumiShape *b, const SumiShape *y)
 {
   *c = (SumiCpuConvolution){
-    .x = sumi_cpu_shape_desc (x, p->dtype, dnnl_nhwc),
-    .w = sumi_cpu_shape_desc (w, p->dtype, dnnl_format_tag_any),
+    .x = sumi_cpu_shape_desc (x, dtype, dnnl_nhwc),
+    .w = sumi_cpu_shape_desc (w, dtype, dnnl_format_tag_any),
     .b = b != NULL ? sumi_cpu_shape_desc (b, SUMI_F32, dnnl_a) : NULL,
-    .y = sumi_cpu_shape_desc (y, p->dtype, dnnl_nhwc),
+    .y = sumi_cpu_shape_desc (y, dtype, dnnl_nhwc),
     .stride = { n->attr.conv.stride, n->attr.conv.stride },
     .pad_before = { n->attr.conv.pad_top, n->attr.conv.pad_left },
     .pad_after = { n->attr.conv.pad_bottom, n->attr.conv.pad_right },
@@ -98,7 +98,7 @@ lower_conv2d (SumiCpuPlan *p, const SumiNode *n, GError **error)
 
   if (biased)
     b = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);
-  sumi_cpu_convolution_init (&c, p, n, &x.shape, &n->src[1]->shape, biased ? &b.shape : NULL, &n->shape);
+  sumi_cpu_convolution_init (&c, p->dtype, n, &x.shape, &n->src[1]->shape, biased ? &b.shape : NULL, &n->shape);
   ok = sumi_cpu_convolution_forward (p, &c, dnnl_forward_inference, &pd, error)
        && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST,
                            error);
@@ -112,7 +112,7 @@ backward_data_desc (SumiCpuPlan *p, const SumiNode *n, const SumiShape *gx, cons
   dnnl_primitive_desc_t hint = NULL, pd = NULL;
   SumiCpuConvolution c;
 
-  sumi_cpu_convolution_init (&c, p, n, gx, &n->src[1]->shape, NULL, gy);
+  sumi_cpu_convolution_init (&c, p->dtype, n, gx, &n->src[1]->shape, NULL, gy);
   if (sumi_cpu_convolution_forward (p, &c, dnnl_forward_training, &hint, error))
     sumi_cpu_dnnl_check (dnnl_convolution_backward_data_primitive_desc_create (
                              &pd, p->engine, dnnl_convolution_direct, c.x, c.w, c.y, c.stride, c.dilation, c.pad_before,

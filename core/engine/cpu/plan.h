@@ -167,7 +167,7 @@ typedef struct
 
 dnnl_memory_desc_t sumi_cpu_shape_desc (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag);
 /* b: NULL for none */
-void sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiCpuPlan *p, const SumiNode *n, const SumiShape *x,
+void sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiDType dtype, const SumiNode *n, const SumiShape *x,
                                 const SumiShape *w, const SumiShape *b, const SumiShape *y);
 void sumi_cpu_convolution_clear (SumiCpuConvolution *c);
 gboolean sumi_cpu_convolution_forward (SumiCpuPlan *p, const SumiCpuConvolution *c, dnnl_prop_kind_t kind,

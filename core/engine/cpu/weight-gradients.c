@@ -50,13 +50,13 @@ cut (const SumiNode *n)
 }
 
 static dnnl_primitive_desc_t
-piece_desc (SumiCpuPlan *p, const SumiNode *n, const SumiShape *x, const SumiShape *gy, gint64 above, gint64 below,
+piece_desc (SumiCpuPlan *p, const SumiNode *n, const SumiValue *x, const SumiValue *gy, gint64 above, gint64 below,
             const_dnnl_memory_desc_t gw, GError **error)
 {
   dnnl_primitive_desc_t hint = NULL, pd = NULL;
   SumiCpuConvolution c;
 
-  sumi_cpu_convolution_init (&c, p, n, x, &n->shape, NULL, gy);
+  sumi_cpu_convolution_init (&c, x->dtype, n, &x->shape, &n->shape, NULL, &gy->shape);
   c.pad_before[0] = above;
   c.pad_after[0] = below;
   if (sumi_cpu_convolution_forward (p, &c, dnnl_forward_training, &hint, error))
@@ -81,7 +81,7 @@ describe (SumiCpuPlan *p, const SumiNode *n, const Piece *piece, const_dnnl_memo
 
   *x = sumi_cpu_picture_part (x, piece->n0, piece->n, from, to - from);
   *gy = sumi_cpu_picture_part (gy, piece->n0, piece->n, piece->y0, piece->rows);
-  return piece_desc (p, n, &x->shape, &gy->shape, from - first, end - to, desc, error);
+  return piece_desc (p, n, x, gy, from - first, end - to, desc, error);
 }
 
 static gboolean
@@ -165,11 +165,18 @@ add_rows (SumiCpuPlan *p, const SumiNode *n, const SumiValue *sum, const_dnnl_me
   return ok;
 }
 
+/* In bf16, oneDNN 3.7 reads uninitialized scratch where the stride is larger than the picture is wide. */
+static SumiDType
+safe_dtype (const SumiCpuPlan *p, const SumiNode *n)
+{
+  return n->attr.conv.stride > n->src[0]->shape.d[3] ? SUMI_F32 : p->dtype;
+}
+
 gboolean
 sumi_cpu_lower_weight_gradient (SumiCpuPlan *p, const SumiNode *n, GError **error)
 {
-  SumiValue x = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_CHANNELS_LAST);
-  SumiValue gy = sumi_cpu_source (p, n, 1, p->dtype, SUMI_ORDER_CHANNELS_LAST), parts = { 0 }, sum;
+  SumiValue x = sumi_cpu_source (p, n, 0, safe_dtype (p, n), SUMI_ORDER_CHANNELS_LAST);
+  SumiValue gy = sumi_cpu_source (p, n, 1, safe_dtype (p, n), SUMI_ORDER_CHANNELS_LAST), parts = { 0 }, sum;
   g_autoptr (GArray) pieces = cut (n);
   dnnl_memory_desc_t desc;
   GPtrArray *products;
