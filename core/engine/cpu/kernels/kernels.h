@@ -100,6 +100,9 @@ typedef struct
   /* gw: (2, c): dw, db */
   void (*group_norm_bwd_w) (const SumiGroupNormDims *dims, float *gw, const void *x, const float *w, const float *b,
                             const void *gy, void *scratch);
+  /* Both at once: they share most of the work. The same bits as one by one. */
+  void (*group_norm_bwd) (const SumiGroupNormDims *dims, void *gx, float *gw, const void *x, const float *w,
+                          const float *b, const void *gy, void *scratch);
   void (*layer_norm) (gint64 rows, gint64 c, float eps, void *y, const void *x, const float *w, const float *b);
   void (*layer_norm_bwd_x) (gint64 rows, gint64 c, float eps, void *gx, const void *x, const float *w, const void *gy);
   void (*layer_norm_bwd_w) (gint64 rows, gint64 c, float eps, float *gw, const void *x, const void *gy, void *scratch);
@@ -123,7 +126,7 @@ const SumiKernels *sumi_kernels_get (SumiCpuFeatures features, SumiDType dtype);
 
 /* Bytes of scratch, the same for every table; threads: the most that omp_get_max_threads () will say. */
 gsize sumi_kernels_sum_scratch (const SumiShape *dims, const gint64 *sy);
-gsize sumi_kernels_group_norm_scratch (const SumiGroupNormDims *dims); /* the three of them */
+gsize sumi_kernels_group_norm_scratch (const SumiGroupNormDims *dims); /* all of them */
 gsize sumi_kernels_layer_norm_bwd_w_scratch (gint64 rows, gint64 c);
 gsize sumi_kernels_sdpa_scratch (const SumiSdpaDims *dims, guint threads);
 gsize sumi_kernels_sdpa_bwd_scratch (const SumiSdpaDims *dims, guint threads);

@@ -41,6 +41,7 @@ const SumiKernels SUMI_KERNELS_TABLE = {
   .group_norm = k_group_norm,
   .group_norm_bwd_x = k_group_norm_bwd_x,
   .group_norm_bwd_w = k_group_norm_bwd_w,
+  .group_norm_bwd = k_group_norm_bwd,
   .layer_norm = k_layer_norm,
   .layer_norm_bwd_x = k_layer_norm_bwd_x,
   .layer_norm_bwd_w = k_layer_norm_bwd_w,
