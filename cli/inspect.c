@@ -203,13 +203,16 @@ print_text (const SumiInspection *i)
   printf ("%-13s %s\n", "path:", path);
   printf ("%-13s %s\n", "family:", i->report != NULL ? sumi_family_name (i->config.family) : "unknown");
   if (i->report == NULL)
-    printf ("%-13s %s\n", "", i->why->message);
+    {
+      g_autofree char *why = shown (i->why->message);
+      printf ("%-13s %s\n", "", why);
+    }
   printf ("%-13s %" G_GUINT64_FORMAT "\n", "parameters:", i->report != NULL ? i->report->n_parameters : values);
-  printf ("%-13s %u,", "tensors:", sumi_tensor_map_get_size (i->weights));
-  for (guint d = 0; d < SUMI_N_DTYPES; d++)
+  printf ("%-13s %u (", "tensors:", sumi_tensor_map_get_size (i->weights));
+  for (guint d = 0, n = 0; d < SUMI_N_DTYPES; d++)
     if (count[d] > 0)
-      printf (" %u %s,", count[d], sumi_dtype_name (d));
-  printf (" %s\n", size);
+      printf ("%s%u %s", n++ > 0 ? ", " : "", count[d], sumi_dtype_name (d));
+  printf (") %s\n", size);
   if (i->report != NULL)
     print_model (i);
   print_names ("not finite:", i->non_finite);

@@ -32,7 +32,7 @@ typedef struct
 } SumiRng;
 
 void    sumi_rng_seed (SumiRng *rng, SumiRngKind kind, guint64 seed);
-guint32 sumi_rng_u32 (SumiRng *rng);                        /* mt19937 word (torch kind) */
+guint32 sumi_rng_u32 (SumiRng *rng);                        /* the next word; Philox: one counter step each */
 guint64 sumi_rng_below (SumiRng *rng, guint64 n);           /* uniform in [0, n), n > 0, unbiased */
 double  sumi_rng_uniform (SumiRng *rng);                    /* [0, 1) with 53 bits */
 void    sumi_rng_normal (SumiRng *rng, float *out, gsize n); /* as torch.randn (n) */

@@ -212,7 +212,7 @@ sumi_tensor_slice0 (SumiTensor *t, gint64 start, gint64 n, GError **error)
     {
       g_autofree char *text = sumi_shape_to_string (&t->shape);
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH,
-                   "slice: found %s, expected rows %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, text, start, start + n);
+                   "slice: found %s, expected %" G_GINT64_FORMAT " rows from row %" G_GINT64_FORMAT, text, n, start);
       return NULL;
     }
   row = shape.d[0] > 0 ? t->numel / shape.d[0] : 0;
