@@ -2,10 +2,14 @@
 /* A worker whose jobs are made up, so that the tests of everything around it are quick and can be made to go wrong:
  *   --fd N [--idle SECONDS]
  * Models: "starter" draws two flat colours at once; "slow" takes 60 seconds unless it is cancelled; "crash" kills the
- * process half-way; anything else is unknown. */
+ * process half-way; anything else is unknown.
+ * What happens is appended to the file $SUMI_STAND_IN_LOG: "run MODEL PID PARENT", "cancelled". */
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../cli/worker-loop.h"
 
@@ -14,6 +18,23 @@
 #define SLOW_STEPS 3000
 
 static const guint8 left[3] = { 200, 30, 60 }, right[3] = { 20, 120, 220 };
+
+static void note (const char *format, ...) G_GNUC_PRINTF (1, 2);
+
+static void
+note (const char *format, ...)
+{
+  const char *path = g_getenv ("SUMI_STAND_IN_LOG");
+  FILE *log = path != NULL ? fopen (path, "a") : NULL;
+  va_list args;
+
+  if (log == NULL)
+    return;
+  va_start (args, format);
+  vfprintf (log, format, args);
+  va_end (args);
+  fclose (log);
+}
 
 static char **
 list_models (gpointer user)
@@ -43,7 +64,10 @@ take_long (SumiJob *job, GError **error)
   for (guint step = 0; step < SLOW_STEPS; step++)
     {
       if (sumi_set_error_if_cancelled (sumi_job_get_cancellable (job), error))
-        return FALSE;
+        {
+          note ("cancelled\n");
+          return FALSE;
+        }
       sumi_job_progress (job, "sample", step, SLOW_STEPS);
       g_usleep (20000);
     }
@@ -65,6 +89,7 @@ run (SumiJob *job, const SumiRunArgs *args, gpointer user, GError **error)
   const char *notes[] = { "this picture is made up", NULL };
   guint width = args->width > 0 ? args->width : OWN_WIDTH, height = args->height > 0 ? args->height : OWN_HEIGHT;
 
+  note ("run %s %d %d\n", args->model, (int)getpid (), (int)getppid ());
   if (!known (args->model, error))
     return FALSE;
   sumi_job_progress (job, "load", 1, 1);

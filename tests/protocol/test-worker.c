@@ -1,102 +1,25 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A worker process over a socket pair: what it answers, how it ends.  SUMI_TEST_WORKER is the stand-in worker. */
 #include <gio/gio.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/channel.h"
 #include "base/pixels.h"
-
-#define PATIENCE_MS 60000 /* machines under load */
-
-typedef struct
-{
-  SumiChannel *channel;
-  pid_t pid;
-} Peer;
+#include "peer.h"
 
 static Peer
 start (const char *idle)
 {
-  const char *argv[] = { g_getenv ("SUMI_TEST_WORKER"), "--fd", "3", "--idle", idle, NULL };
-  int fds[2];
-  g_autoptr (GError) error = NULL;
-  GPid pid;
-  const int three[] = { 3 };
-
-  g_assert_true (sumi_channel_pair (fds, &error));
-  g_spawn_async_with_pipes_and_fds (NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, -1, &fds[1], three,
-                                    1, &pid, NULL, NULL, NULL, &error);
-  g_assert_no_error (error);
-  close (fds[1]);
-  return (Peer){ sumi_channel_new (fds[0]), pid };
-}
-
-/* The exit status, or -signal. */
-static int
-wait_for_end (Peer *p)
-{
-  int status;
-  g_assert_cmpint (waitpid (p->pid, &status, 0), ==, p->pid);
-  return WIFEXITED (status) ? WEXITSTATUS (status) : -WTERMSIG (status);
-}
-
-static SumiChannelStatus
-next (Peer *p, SumiFrame *frame, GError **error)
-{
-  for (;;)
-    {
-      SumiChannelStatus status = sumi_channel_read (p->channel, frame, error);
-      if (status != SUMI_CHANNEL_AGAIN)
-        return status;
-      struct pollfd wait = { .fd = sumi_channel_get_fd (p->channel), .events = POLLIN };
-      g_assert_cmpint (poll (&wait, 1, PATIENCE_MS), ==, 1);
-    }
-}
-
-/* Skips frames until one of this type comes. */
-static SumiFrame
-wait_for (Peer *p, SumiFrameType type)
-{
-  for (;;)
-    {
-      SumiFrame frame;
-      g_autoptr (GError) error = NULL;
-      SumiChannelStatus status = next (p, &frame, &error);
-      g_assert_no_error (error);
-      g_assert_cmpint (status, ==, SUMI_CHANNEL_FRAME);
-      if (frame.type == type)
-        return frame;
-      sumi_frame_clear (&frame);
-    }
-}
-
-static void
-assert_error_frame (Peer *p, guint32 job, SumiError code)
-{
-  g_auto (SumiFrame) frame = wait_for (p, SUMI_FRAME_ERROR);
-  g_autoptr (GError) got = sumi_error_from_variant (frame.payload);
-  g_assert_cmpuint (frame.job, ==, job);
-  g_assert_error (got, SUMI_ERROR, (int)code);
-}
-
-static void
-tell (Peer *p, SumiFrameType type, guint32 job, GVariant *payload)
-{
-  g_autoptr (GError) error = NULL;
-  sumi_channel_send (p->channel, type, job, payload, -1, &error);
-  g_assert_no_error (error);
+  const char *const command[] = { g_getenv ("SUMI_TEST_WORKER"), NULL };
+  return peer_start (command, idle);
 }
 
 static void
 run (Peer *p, guint32 job, const char *model)
 {
   const SumiRunArgs args = { (char *)model, (char *)"a fox", (char *)"", 8, 4, 5, 1.0, (char *)"ddim", 0.0, 11, 2, 0 };
-  tell (p, SUMI_FRAME_RUN, job, sumi_run_args_to_variant (&args));
+  peer_tell (p, SUMI_FRAME_RUN, job, sumi_run_args_to_variant (&args));
 }
 
 static void
@@ -104,19 +27,19 @@ test_jobs (void)
 {
   Peer p = start ("0");
 
-  tell (&p, SUMI_FRAME_HELLO, 0, g_variant_new_parsed ("('test', @as [])"));
-  g_auto (SumiFrame) hello = wait_for (&p, SUMI_FRAME_HELLO);
+  peer_tell (&p, SUMI_FRAME_HELLO, 0, g_variant_new_parsed ("('test', @as [])"));
+  g_auto (SumiFrame) hello = peer_wait_for (&p, SUMI_FRAME_HELLO);
   g_autofree char *text = g_variant_print (hello.payload, FALSE);
   g_assert_nonnull (strstr (text, "starter"));
 
-  tell (&p, SUMI_FRAME_LOAD, 1, g_variant_new ("(su)", "starter", 0));
-  g_auto (SumiFrame) loaded = wait_for (&p, SUMI_FRAME_PROGRESS);
+  peer_tell (&p, SUMI_FRAME_LOAD, 1, g_variant_new ("(su)", "starter", 0));
+  g_auto (SumiFrame) loaded = peer_wait_for (&p, SUMI_FRAME_PROGRESS);
   g_assert_cmpuint (loaded.job, ==, 1);
 
   run (&p, 2, "starter");
   for (guint i = 0; i < 2; i++)
     {
-      g_auto (SumiFrame) frame = wait_for (&p, SUMI_FRAME_RESULT);
+      g_auto (SumiFrame) frame = peer_wait_for (&p, SUMI_FRAME_RESULT);
       g_auto (SumiResultInfo) info = { 0 };
       g_autoptr (GError) error = NULL;
       g_assert_true (sumi_result_info_from_variant (frame.payload, &info, &error));
@@ -127,11 +50,11 @@ test_jobs (void)
       g_assert_cmpuint (((const guint8 *)g_bytes_get_data (pixels, NULL))[0], ==, 200);
     }
   run (&p, 3, "nonsense"); /* a failed job leaves the worker alive */
-  assert_error_frame (&p, 3, SUMI_ERROR_UNKNOWN_MODEL);
-  tell (&p, SUMI_FRAME_TRAIN, 4, g_variant_new_parsed ("@a{sv} {}"));
-  assert_error_frame (&p, 4, SUMI_ERROR_USAGE);
-  tell (&p, SUMI_FRAME_BYE, 0, g_variant_new ("()"));
-  g_assert_cmpint (wait_for_end (&p), ==, 0);
+  peer_assert_error_frame (&p, 3, SUMI_ERROR_UNKNOWN_MODEL);
+  peer_tell (&p, SUMI_FRAME_TRAIN, 4, g_variant_new_parsed ("@a{sv} {}"));
+  peer_assert_error_frame (&p, 4, SUMI_ERROR_USAGE);
+  peer_tell (&p, SUMI_FRAME_BYE, 0, g_variant_new ("()"));
+  g_assert_cmpint (peer_wait_for_end (&p), ==, 0);
   sumi_channel_free (p.channel);
 }
 
@@ -141,18 +64,18 @@ test_cancel (void)
   Peer p = start ("0");
 
   run (&p, 1, "slow");
-  g_auto (SumiFrame) progress = wait_for (&p, SUMI_FRAME_PROGRESS);
-  run (&p, 2, "slow");                                    /* waits behind the first */
-  tell (&p, SUMI_FRAME_CANCEL, 99, g_variant_new ("()")); /* no such job: nothing happens */
-  tell (&p, SUMI_FRAME_CANCEL, 2, g_variant_new ("()"));
-  tell (&p, SUMI_FRAME_CANCEL, 1, g_variant_new ("()"));
-  assert_error_frame (&p, 1, SUMI_ERROR_CANCELLED);
-  assert_error_frame (&p, 2, SUMI_ERROR_CANCELLED);
+  g_auto (SumiFrame) progress = peer_wait_for (&p, SUMI_FRAME_PROGRESS);
+  run (&p, 2, "slow");                                         /* waits behind the first */
+  peer_tell (&p, SUMI_FRAME_CANCEL, 99, g_variant_new ("()")); /* no such job: nothing happens */
+  peer_tell (&p, SUMI_FRAME_CANCEL, 2, g_variant_new ("()"));
+  peer_tell (&p, SUMI_FRAME_CANCEL, 1, g_variant_new ("()"));
+  peer_assert_error_frame (&p, 1, SUMI_ERROR_CANCELLED);
+  peer_assert_error_frame (&p, 2, SUMI_ERROR_CANCELLED);
   run (&p, 3, "starter"); /* and it still works */
-  g_auto (SumiFrame) result = wait_for (&p, SUMI_FRAME_RESULT);
+  g_auto (SumiFrame) result = peer_wait_for (&p, SUMI_FRAME_RESULT);
   g_assert_cmpuint (result.job, ==, 3);
   sumi_channel_free (p.channel);
-  g_assert_cmpint (wait_for_end (&p), ==, 0);
+  g_assert_cmpint (peer_wait_for_end (&p), ==, 0);
 }
 
 static void
@@ -160,17 +83,17 @@ test_end_of_file (void)
 {
   Peer p = start ("0");
   run (&p, 1, "slow");
-  g_auto (SumiFrame) progress = wait_for (&p, SUMI_FRAME_PROGRESS);
+  g_auto (SumiFrame) progress = peer_wait_for (&p, SUMI_FRAME_PROGRESS);
   sumi_channel_free (p.channel); /* in the middle of a job */
-  g_assert_cmpint (wait_for_end (&p), ==, 0);
+  g_assert_cmpint (peer_wait_for_end (&p), ==, 0);
 }
 
 static void
 test_idle (void)
 {
   Peer p = start ("1");
-  g_auto (SumiFrame) bye = wait_for (&p, SUMI_FRAME_BYE);
-  g_assert_cmpint (wait_for_end (&p), ==, 0);
+  g_auto (SumiFrame) bye = peer_wait_for (&p, SUMI_FRAME_BYE);
+  g_assert_cmpint (peer_wait_for_end (&p), ==, 0);
   sumi_channel_free (p.channel);
 }
 
@@ -183,10 +106,10 @@ test_killed (void)
   SumiChannelStatus status;
 
   run (&p, 1, "crash");
-  while ((status = next (&p, &frame, &error)) == SUMI_CHANNEL_FRAME)
+  while ((status = peer_next (&p, &frame, &error)) == SUMI_CHANNEL_FRAME)
     sumi_frame_clear (&frame);
   g_assert_cmpint (status, ==, SUMI_CHANNEL_EOF);
-  g_assert_cmpint (wait_for_end (&p), ==, -SIGKILL);
+  g_assert_cmpint (peer_wait_for_end (&p), ==, -SIGKILL);
   sumi_channel_free (p.channel);
 }
 
@@ -195,8 +118,8 @@ send_hostile (const void *data, gsize size)
 {
   Peer p = start ("0");
   g_assert_cmpint (send (sumi_channel_get_fd (p.channel), data, size, MSG_NOSIGNAL), ==, (gssize)size);
-  assert_error_frame (&p, 0, SUMI_ERROR_PROTOCOL);
-  g_assert_cmpint (wait_for_end (&p), ==, 1);
+  peer_assert_error_frame (&p, 0, SUMI_ERROR_PROTOCOL);
+  g_assert_cmpint (peer_wait_for_end (&p), ==, 1);
   sumi_channel_free (p.channel);
 }
 
