@@ -57,7 +57,7 @@ sumi_kernels_sum_scratch (const SumiShape *dims, const gint64 *sy)
       kept *= dims->d[a];
     else
       summed *= dims->d[a];
-  return sizeof (float) * (gsize)(kept * sumi_cuts (summed, MAX (1, sumi_sum_piece (kept, summed))));
+  return sizeof (float) * (gsize)(kept * sumi_cuts (summed, sumi_sum_piece (kept, summed)));
 }
 
 gsize

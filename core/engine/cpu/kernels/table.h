@@ -16,7 +16,7 @@ extern const SumiKernels sumi_kernels_avx512_f32, sumi_kernels_avx512_bf16;
 static inline gint64
 sumi_sum_piece (gint64 kept, gint64 summed)
 {
-  return MIN (summed, kept >= 2048 ? summed : MAX (64, 16384 / MAX (1, kept)));
+  return MAX (1, MIN (summed, kept >= 2048 ? summed : MAX (64, 16384 / MAX (1, kept))));
 }
 
 /* Rows of c channels whose statistics are one piece. */
