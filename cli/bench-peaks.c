@@ -2,6 +2,7 @@
 /* What the machine can do at most, measured: multiply-adds that never leave the registers, and copying. */
 #include "bench.h"
 
+#include <string.h>
 
 #include "base/cpu.h"
 
