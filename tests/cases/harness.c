@@ -19,6 +19,21 @@ sumi_test_open_or_skip (const char *engine)
   return e;
 }
 
+gboolean
+sumi_test_has_dtype (SumiEngine *e, SumiDType dtype)
+{
+  g_autoptr (SumiGraph) g = sumi_graph_new ();
+  SumiCompileOptions options = { .dtype = dtype };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (SumiPlan) p = NULL;
+
+  sumi_graph_output (g, "y", sumi_fill (g, 1, &SUMI_SHAPE (1)));
+  p = sumi_engine_compile (e, g, &options, &error);
+  if (!g_error_matches (error, SUMI_ERROR, SUMI_ERROR_ENGINE))
+    g_assert_no_error (error);
+  return p != NULL;
+}
+
 /* ---- values ---- */
 
 static void

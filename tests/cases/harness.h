@@ -14,6 +14,9 @@ typedef struct
 /* NULL, and the test marked as skipped, when this build has no such engine. */
 SumiEngine *sumi_test_open_or_skip (const char *engine);
 
+/* Whether the engine computes in this dtype on this processor. */
+gboolean sumi_test_has_dtype (SumiEngine *e, SumiDType dtype);
+
 /* Always the same numbers for the same key and leaf.  The leaf's name says what they are like: "positive.…" within 0.5
  * and 2, "time.…" whole ones below 1000, "ids-ROWS.…" whole numbers below ROWS, all others normal.  Transfer full. */
 SumiTensor *sumi_test_value (const char *key, const SumiNode *leaf);

@@ -65,6 +65,22 @@ plans_compile (SumiGraph *g, const char *engine, SumiCompileOptions options)
   return p;
 }
 
+/* Whether the cpu engine computes in BF16 on this processor. */
+static inline gboolean
+plans_have_bf16 (void)
+{
+  g_autoptr (SumiEngine) e = sumi_engine_open ("cpu", NULL);
+  g_autoptr (SumiGraph) g = sumi_graph_new ();
+  g_autoptr (GError) error = NULL;
+  g_autoptr (SumiPlan) p = NULL;
+
+  sumi_graph_output (g, "y", sumi_fill (g, 1, &SUMI_SHAPE (1)));
+  p = sumi_engine_compile (e, g, &(SumiCompileOptions){ .dtype = SUMI_BF16 }, &error);
+  if (p == NULL)
+    g_assert_error (error, SUMI_ERROR, SUMI_ERROR_ENGINE);
+  return p != NULL;
+}
+
 static inline void
 plans_run (SumiPlan *p)
 {

@@ -40,10 +40,38 @@ test_simple_unet (void)
   plans_check (g, 2e-5);
 }
 
+/* Eight bits of mantissa, and weights as large as the activations: far from F32, but near enough to tell a
+ * mistake. */
+static void
+test_simple_unet_bf16 (void)
+{
+  g_autoptr (SumiGraph) g = simple_unet (2, 16);
+  g_autoptr (SumiPlan) f32 = plans_compile (g, "cpu", (SumiCompileOptions){ .dtype = SUMI_F32 });
+  g_autoptr (SumiPlan) bf16 = NULL;
+  g_autoptr (SumiPlan) poisoned = NULL;
+
+  if (!plans_have_bf16 ())
+    {
+      g_test_skip ("not on this processor");
+      return;
+    }
+  bf16 = plans_compile (g, "cpu", (SumiCompileOptions){ .dtype = SUMI_BF16 });
+  poisoned = plans_compile (g, "cpu", (SumiCompileOptions){ .dtype = SUMI_BF16, .poison = TRUE });
+  plans_set_all (f32, g, 1);
+  plans_set_all (bf16, g, 1);
+  plans_set_all (poisoned, g, 1);
+  plans_run (f32);
+  plans_run (bf16);
+  plans_run (poisoned);
+  plans_assert_close (bf16, f32, g, 0.25);
+  plans_assert_equal (poisoned, bf16, g);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/cpu/simple-unet", test_simple_unet);
+  g_test_add_func ("/cpu/simple-unet-bf16", test_simple_unet_bf16);
   return g_test_run ();
 }

@@ -170,6 +170,13 @@ build (SumiCpuPlan *p, GError **error)
   return TRUE;
 }
 
+/* On older processors oneDNN has BF16 convolutions that are slower than any use, or none. */
+static gboolean
+has_bf16 (void)
+{
+  return (dnnl_get_effective_cpu_isa () & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
 static SumiPlan *
 cpu_compile (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *o, GError **error)
 {
@@ -181,6 +188,12 @@ cpu_compile (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *o, GError **
     {
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_ENGINE, "the cpu engine computes in F32 or BF16, found %s",
                    sumi_dtype_name (o->dtype));
+      return NULL;
+    }
+  if (o->dtype == SUMI_BF16 && !has_bf16 ())
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_ENGINE,
+                   "the cpu engine computes in BF16 only with AVX-512, found a processor without; expected F32");
       return NULL;
     }
   p = plan_new (g, o);

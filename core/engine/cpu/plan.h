@@ -172,6 +172,10 @@ void sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiDType dtype, const Su
 void sumi_cpu_convolution_clear (SumiCpuConvolution *c);
 gboolean sumi_cpu_convolution_forward (SumiCpuPlan *p, const SumiCpuConvolution *c, dnnl_prop_kind_t kind,
                                        dnnl_primitive_desc_t *pd, GError **error);
+gboolean sumi_cpu_lower_matmul (SumiCpuPlan *p, const SumiNode *n, GError **error); /* lower-matmul.c */
+gboolean sumi_cpu_lower_linear (SumiCpuPlan *p, const SumiNode *n, GError **error);
+/* Source i, a dense row-major copy when it repeats along an axis. */
+SumiValue sumi_cpu_weights_of (SumiCpuPlan *p, const SumiNode *n, guint i);
 /* Adds the step that runs independent products (SumiCpuProduct, one thread each), which write parts of out. Takes them.
  */
 void sumi_cpu_add_pieces (SumiCpuPlan *p, const SumiNode *node, GPtrArray *products, const SumiValue *out,
