@@ -10,7 +10,8 @@
 #include "io/safetensors.h"
 
 #define ENCODE_BATCH 8
-#define MIN_STD 1e-3 /* a channel that never changes must not be divided away */
+#define TELL_EVERY 64 /* pictures */
+#define MIN_STD 1e-3  /* a channel that never changes must not be divided away */
 
 typedef struct
 {
@@ -50,7 +51,7 @@ next_picture (const Source *source, guint *i, guint height, guint width, guint c
       if (sumi_set_error_if_cancelled (source->cancellable, error))
         return NULL;
       image = sumi_dataset_load (source->dataset, *i, height, width, channels, &wrong);
-      if (source->progress != NULL)
+      if (source->progress != NULL && ((*i + 1) % TELL_EVERY == 0 || *i + 1 == n))
         source->progress (*i + 1, n, source->user);
       if (image != NULL)
         return image;

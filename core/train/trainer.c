@@ -222,9 +222,9 @@ introduce (const SumiTrainer *t)
   note (t, "%u pictures, samples of %" G_GINT64_FORMAT "x%" G_GINT64_FORMAT "x%" G_GINT64_FORMAT "%s", t->samples->n,
         t->config.channels, t->config.height, t->config.width, t->samples->latent ? " (latents)" : "");
   if (t->captions != NULL)
-    note (t, "vocabulary of %" G_GINT64_FORMAT " tokens", sumi_captions_get_vocabulary (t->captions));
-  note (t, "%s: %.2f M parameters in the denoiser, %.2f M in the text encoder", sumi_family_name (t->config.family),
-        (double)(all - text) / 1e6, (double)text / 1e6);
+    note (t, "vocabulary of %" G_GINT64_FORMAT " tokens, %.2f M parameters in the text encoder",
+          sumi_captions_get_vocabulary (t->captions), (double)text / 1e6);
+  note (t, "%s: %.2f M parameters in the denoiser", sumi_family_name (t->config.family), (double)(all - text) / 1e6);
   note (t, "engine %s, %s: %.2f GFLOP a sample, %.0f MiB for a batch of %" G_GUINT64_FORMAT,
         sumi_engine_get_name (t->engine), o->bf16 ? "bf16" : "f32", (double)t->objective.flops / 1e9 / (double)o->batch,
         (double)(arena + parameters) / 1048576, o->batch);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Whole runs of tiny models on the reference engine: the loss falls, an interrupted run goes on exactly, what fails
+/* Whole runs of tiny models: the loss falls, an interrupted run goes on exactly, what fails
  * leaves a good state behind. */
 #include "train/trainer.h"
 
@@ -193,7 +193,7 @@ test_loss_falls (void)
 
 /* Twenty steps at once; cancelled after seven and gone on with: the same files. */
 static void
-check_resume (const char *model, guint64 accumulate)
+check_resume (const char *model, const char *engine, guint64 accumulate)
 {
   char *folder = make_folder ();
   SumiTrainSetup whole = make_setup (folder, "whole.safetensors", model, 20);
@@ -202,6 +202,10 @@ check_resume (const char *model, guint64 accumulate)
   g_autoptr (GError) error = NULL;
 
   whole.options.accumulate = part.options.accumulate = accumulate;
+  g_free (whole.engine);
+  g_free (part.engine);
+  whole.engine = g_strdup (engine);
+  part.engine = g_strdup (engine);
   run (&whole, 0, NULL, &error);
   g_assert_no_error (error);
   g_assert_false (run (&part, 7, NULL, &error));
@@ -227,13 +231,39 @@ check_resume (const char *model, guint64 accumulate)
 static void
 test_resume_pixels (void)
 {
-  check_resume (pixel_model, 2);
+  check_resume (pixel_model, "ref", 2);
 }
 
 static void
 test_resume_text (void)
 {
-  check_resume (text_model, 1);
+  check_resume (text_model, "cpu", 1);
+}
+
+/* On the fast engine, in both number formats: one thread or two, the same model. */
+static void
+test_threads (void)
+{
+  for (guint bf16 = 0; bf16 < 2; bf16++)
+    {
+      char *folder = make_folder ();
+      g_autoptr (GError) error = NULL;
+
+      for (guint threads = 1; threads <= 2; threads++)
+        {
+          SumiTrainSetup s = make_setup (folder, threads == 1 ? "1.safetensors" : "2.safetensors", text_model, 3);
+
+          g_free (s.engine);
+          s.engine = g_strdup ("cpu");
+          s.options.bf16 = bf16;
+          s.options.threads = threads;
+          run (&s, 0, NULL, &error);
+          g_assert_no_error (error);
+          sumi_train_setup_clear (&s);
+        }
+      assert_equal_files (folder, "1.safetensors", "2.safetensors");
+      folder_remove (folder);
+    }
 }
 
 /* What a text model's file holds. */
@@ -445,6 +475,7 @@ main (int argc, char **argv)
   g_test_add_func ("/train/loss-falls", test_loss_falls);
   g_test_add_func ("/train/resume-pixels", test_resume_pixels);
   g_test_add_func ("/train/resume-text", test_resume_text);
+  g_test_add_func ("/train/threads", test_threads);
   g_test_add_func ("/train/text-model-file", test_text_model_file);
   g_test_add_func ("/train/latents", test_latents);
   g_test_add_func ("/train/non-finite", test_non_finite);
