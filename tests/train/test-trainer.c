@@ -100,6 +100,7 @@ make_setup (const char *folder, const char *name, const char *model, guint64 ste
   s.options.seed = 7;
   s.options.flip = TRUE;
   s.options.save_every = 0;
+  s.options.threads = 1;
   s.options.save_f16 = FALSE;
   return s;
 }
@@ -280,6 +281,8 @@ test_text_model_file (void)
   g_autoptr (JsonNode) node = NULL;
   SumiModelConfig config;
 
+  g_free (s.engine);
+  s.engine = g_strdup ("cpu");
   s.options.save_f16 = TRUE;
   s.options.sample_every = 2;
   run (&s, 0, notes, &error);
@@ -312,8 +315,8 @@ test_latents (void)
   char *folder = make_folder ();
   g_autofree char *cache = g_build_filename (folder, "out", "x.latents.safetensors", NULL);
   SumiTrainSetup s = make_setup (folder, "x.safetensors", text_model, 1);
-  g_autoptr (SumiEngine) engine = sumi_engine_open ("ref", NULL);
-  SumiSampleOptions o = { cache, s.taef2, engine, 0, TRUE };
+  g_autoptr (SumiEngine) engine = sumi_engine_open ("cpu", NULL);
+  SumiSampleOptions o = { cache, s.taef2, engine, 1, TRUE };
   g_autoptr (GError) error = NULL;
   g_autoptr (SumiDataset) d = sumi_dataset_open (folder, SUMI_DATASET_FOLDER, &error);
   g_autoptr (SumiSamples) fresh = NULL;
