@@ -51,6 +51,7 @@ sumi_mode ()
 {
   if have_everything; then echo native
   elif [ "$(debian_version)" -ge 13 ]; then echo native
+  elif [ "$(debian_version)" -gt 0 ]; then echo root
   elif command -v apt-cache >/dev/null && apt-cache show libgimp-3.0-dev >/dev/null 2>&1; then echo native
   elif command -v apt-get >/dev/null; then echo root
   else echo unknown
