@@ -4,21 +4,11 @@
 
 #include "io/safetensors.h"
 
-/* An input of the graph with this value, and nothing when the case has none of that name. */
+/* NULL for a tensor that the case does not have. */
 static SumiNode *
-optional_input (Probe *p, SumiGraph *g, const char *name)
+input_of (SumiGraph *g, const char *name, const SumiTensor *t)
 {
-  SumiTensor *t = sumi_tensor_map_peek (p->in, name);
-
   return t != NULL ? sumi_input (g, name, SUMI_REAL, sumi_tensor_get_shape (t)) : NULL;
-}
-
-static gboolean
-set_if_given (Probe *p, SumiPlan *plan, const char *name, GError **error)
-{
-  SumiTensor *t = sumi_tensor_map_peek (p->in, name);
-
-  return t == NULL || sumi_plan_set (plan, name, t, error);
 }
 
 gboolean
@@ -26,27 +16,31 @@ probe_unet (Probe *p, GError **error)
 {
   g_autoptr (SumiTensor) sample = probe_in (p, "sample", 4, error);
   g_autoptr (SumiTensor) timestep = sample != NULL ? probe_in_number (p, "timestep", 1, error) : NULL;
+  g_autoptr (SumiTensor) states = NULL;
+  g_autoptr (SumiTensor) labels = NULL;
   g_autoptr (SumiGraph) g = sumi_graph_new ();
   g_autoptr (SumiModule) m = sumi_module_new (g);
   g_autoptr (SumiPlan) plan = NULL;
   ProbeModel model = { 0 };
   SumiNode *x, *t;
 
-  if (timestep == NULL || !probe_model_open (p, &model, error))
+  if (timestep == NULL || !probe_in_optional (p, "encoder_hidden_states", 3, &states, error)
+      || !probe_in_optional (p, "class_labels", 2, &labels, error) || !probe_model_open (p, &model, error))
     {
       probe_model_clear (&model);
       return FALSE;
     }
-  x = sumi_input (g, "sample", SUMI_REAL, sumi_tensor_get_shape (sample));
-  t = sumi_input (g, "timestep", SUMI_REAL, sumi_tensor_get_shape (timestep));
-  x = probe_model_denoiser (m, &model, x, t, optional_input (p, g, "encoder_hidden_states"),
-                            optional_input (p, g, "class_labels"));
+  x = input_of (g, "sample", sample);
+  t = input_of (g, "timestep", timestep);
+  x = probe_model_denoiser (m, &model, x, t, input_of (g, "encoder_hidden_states", states),
+                            input_of (g, "class_labels", labels));
   sumi_graph_output (g, "out", x);
   plan = probe_compile (p, m, model.weights, error);
   probe_model_clear (&model);
   return plan != NULL && sumi_plan_set (plan, "sample", sample, error)
-         && sumi_plan_set (plan, "timestep", timestep, error) && set_if_given (p, plan, "encoder_hidden_states", error)
-         && set_if_given (p, plan, "class_labels", error) && sumi_plan_run (plan, NULL, error)
+         && sumi_plan_set (plan, "timestep", timestep, error)
+         && (states == NULL || sumi_plan_set (plan, "encoder_hidden_states", states, error))
+         && (labels == NULL || sumi_plan_set (plan, "class_labels", labels, error)) && sumi_plan_run (plan, NULL, error)
          && probe_store (p, plan, "out", error);
 }
 

@@ -55,6 +55,16 @@ probe_in (Probe *p, const char *name, guint rank, GError **error)
   return t != NULL && check_kind (name, t, TRUE, error) ? sumi_tensor_cast (t, SUMI_F32, error) : NULL;
 }
 
+gboolean
+probe_in_optional (Probe *p, const char *name, guint rank, SumiTensor **t, GError **error)
+{
+  *t = NULL;
+  if (sumi_tensor_map_peek (p->in, name) == NULL)
+    return TRUE;
+  *t = probe_in (p, name, rank, error);
+  return *t != NULL;
+}
+
 SumiTensor *
 probe_in_number (Probe *p, const char *name, guint rank, GError **error)
 {

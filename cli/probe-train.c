@@ -199,10 +199,11 @@ probe_unet_backward (Probe *p, GError **error)
   g_autoptr (SumiTensor) sample = probe_in (p, "sample", 4, error);
   g_autoptr (SumiTensor) timestep = sample != NULL ? probe_in_number (p, "timestep", 1, error) : NULL;
   g_autoptr (SumiTensor) target = timestep != NULL ? probe_in (p, "target", 4, error) : NULL;
-  SumiTensor *states = sumi_tensor_map_peek (p->in, "encoder_hidden_states");
+  g_autoptr (SumiTensor) states = NULL;
 
-  if (target == NULL || !sumi_config_int (p->params, "limit", 0, G_MAXINT64, &limit, error)
-      || !probe_model_open (p, &t.model, error) || !trainee_compile (&t, sumi_tensor_get_shape (sample), states, error)
+  if (target == NULL || !probe_in_optional (p, "encoder_hidden_states", 3, &states, error)
+      || !sumi_config_int (p->params, "limit", 0, G_MAXINT64, &limit, error) || !probe_model_open (p, &t.model, error)
+      || !trainee_compile (&t, sumi_tensor_get_shape (sample), states, error)
       || !sumi_plan_set (t.plan, "sample", sample, error) || !sumi_plan_set (t.plan, "timestep", timestep, error)
       || !sumi_plan_set (t.plan, "target", target, error)
       || (states != NULL && !sumi_plan_set (t.plan, "encoder_hidden_states", states, error))

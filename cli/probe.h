@@ -41,6 +41,8 @@ gboolean probe_ddpm_train (Probe *p, GError **error);
 /* ---- tensors (probe-tensors.c) ---- */
 /* An input as F32 of this rank (0: any), with at least one value; transfer full. */
 SumiTensor *probe_in (Probe *p, const char *name, guint rank, GError **error);
+/* TRUE without a value when there is no such input. */
+gboolean probe_in_optional (Probe *p, const char *name, guint rank, SumiTensor **t, GError **error);
 /* The same; an integer input is turned into floating point (timesteps). */
 SumiTensor *probe_in_number (Probe *p, const char *name, guint rank, GError **error);
 /* As I64, each from 0 to max. */
