@@ -51,8 +51,8 @@ sumi_cpu_dtype_of (const SumiCpuPlan *p, const SumiNode *n)
   return n->kind == SUMI_INDEX ? SUMI_I64 : p->wide[n->id] ? SUMI_F32 : p->dtype;
 }
 
-static void
-extend_life (SumiCpuPlan *p, guint buffer, guint step)
+void
+sumi_cpu_extend_life (SumiCpuPlan *p, guint buffer, guint step)
 {
   SumiCpuBuffer *b = &g_array_index (p->buffers, SumiCpuBuffer, buffer);
 
@@ -72,9 +72,9 @@ sumi_cpu_add_step (SumiCpuPlan *p, SumiCpuRun run, const SumiNode *node, const S
   for (guint i = 0; i < n_in; i++)
     {
       s.in[i] = *in[i];
-      extend_life (p, in[i]->buffer, index);
+      sumi_cpu_extend_life (p, in[i]->buffer, index);
     }
-  extend_life (p, out->buffer, index);
+  sumi_cpu_extend_life (p, out->buffer, index);
   g_array_append_val (p->steps, s);
   return &g_array_index (p->steps, SumiCpuStep, index);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The ops that our own kernels compute. */
+#include <string.h>
+
 #include "engine/cpu/plan.h"
 
 #define IN(i) sumi_cpu_at (p, &s->in[i])
@@ -255,6 +257,62 @@ run_group_norm (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
   return TRUE;
 }
 
+/* out: the gradient of x; also: those of the weights */
+static gboolean
+run_group_norm_bwd (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
+{
+  SumiGroupNormDims d = group_norm_dims (s->node, &s->in[0]);
+
+  s->k->group_norm_bwd (&d, OUT, sumi_cpu_at (p, &s->also), IN (0), IN (1), IN (2), IN (3), p->scratch);
+  return TRUE;
+}
+
+/* The step that computes the other gradient of the same norm, if there is one. */
+static SumiCpuStep *
+find_other_gradient (SumiCpuPlan *p, const SumiNode *n, guint *index)
+{
+  for (guint i = p->steps->len; i-- > 0;)
+    {
+      SumiCpuStep *s = &g_array_index (p->steps, SumiCpuStep, i);
+
+      if (s->run == run_group_norm && s->node->op != SUMI_OP_GROUP_NORM && s->node->op != n->op
+          && memcmp (s->node->src, n->src, sizeof n->src) == 0 && s->node->attr.norm.groups == n->attr.norm.groups
+          && s->node->attr.norm.eps == n->attr.norm.eps && s->node->attr.norm.act == n->attr.norm.act)
+        {
+          *index = i;
+          return s;
+        }
+    }
+  return NULL;
+}
+
+/* Both gradients share most of the work: the earlier step does the later one's too. */
+static gboolean
+join_gradients (SumiCpuPlan *p, const SumiNode *n)
+{
+  guint index;
+  SumiCpuStep *s = find_other_gradient (p, n, &index);
+  SumiValue gw, gx;
+
+  if (s == NULL)
+    return FALSE;
+  if (n->op == SUMI_OP_GROUP_NORM_BWD_W)
+    {
+      gx = s->out;
+      gw = p->values[n->id] = sumi_cpu_new_value (p, SUMI_F32, &n->shape, SUMI_ORDER_ROWS);
+    }
+  else
+    {
+      gw = s->out;
+      gx = p->values[n->id] = sumi_cpu_new_value_like (p, p->dtype, &n->shape, &s->in[0]);
+    }
+  s->out = gx;
+  s->also = gw;
+  s->run = run_group_norm_bwd;
+  sumi_cpu_extend_life (p, p->values[n->id].buffer, index);
+  return TRUE;
+}
+
 /* Pictures channels last; what else is row-major stays so. */
 static void
 lower_group_norm (SumiCpuPlan *p, const SumiNode *n)
@@ -265,6 +323,8 @@ lower_group_norm (SumiCpuPlan *p, const SumiNode *n)
   SumiValue in[4], y;
   SumiGroupNormDims d;
 
+  if (n->op != SUMI_OP_GROUP_NORM && join_gradients (p, n))
+    return;
   in[0] = sumi_cpu_source (p, n, 0, p->dtype, order);
   in[1] = sumi_cpu_source (p, n, 1, SUMI_F32, SUMI_ORDER_ROWS);
   in[2] = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);

@@ -51,6 +51,7 @@ struct _SumiCpuStep
   guint n_in;
   SumiValue in[SUMI_MAX_SRC];
   SumiValue out;
+  SumiValue also; /* a second result, of steps that have one */
   gsize scratch;  /* bytes */
   guint in_place; /* bit i: out may take the memory of in[i] */
   SumiCpuProduct *product;
@@ -115,6 +116,8 @@ SumiValue sumi_cpu_new_value_like (SumiCpuPlan *p, SumiDType dtype, const SumiSh
 /* Adds a step and extends the lives of what it reads and writes. The result is valid until the next call. */
 SumiCpuStep *sumi_cpu_add_step (SumiCpuPlan *p, SumiCpuRun run, const SumiNode *node, const SumiValue *out,
                                 const SumiValue *const *in, guint n_in);
+/* The buffer is read or written by this step. */
+void sumi_cpu_extend_life (SumiCpuPlan *p, guint buffer, guint step);
 /* Copies a value to a place of the same dtype and shape. */
 void sumi_cpu_add_copy (SumiCpuPlan *p, const SumiNode *node, const SumiValue *to, const SumiValue *from);
 /* The value as dtype, dense in that order: itself, or a copy (made once). */
