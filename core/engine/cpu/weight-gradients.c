@@ -9,6 +9,7 @@
 #include "engine/cpu/plan.h"
 
 #define PIECES 16               /* at most, when there are as many pictures */
+#define MIN_PLACES 64           /* of the gradient, in a piece */
 #define ROOM ((gsize)256 << 20) /* bytes of the pieces' results */
 
 /* Pictures [n0, n0 + n) and rows [y0, y0 + rows) of the result's gradient. */
@@ -17,12 +18,15 @@ typedef struct
   gint64 n0, n, y0, rows;
 } Piece;
 
+/* The pieces' results travel through memory: a piece must have enough places to be worth that. */
 static guint
 most_pieces (const SumiNode *n)
 {
+  const SumiShape *gy = &n->src[1]->shape;
   gsize size = (gsize)sumi_shape_numel (&n->shape) * sizeof (float);
+  gsize places = (gsize)(gy->d[0] * gy->d[2] * gy->d[3]);
 
-  return (guint)CLAMP (ROOM / size, 1, PIECES);
+  return (guint)CLAMP (MIN (ROOM / size, places / MIN_PLACES), 1, PIECES);
 }
 
 static gint64
