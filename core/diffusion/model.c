@@ -104,6 +104,9 @@ parse_scheduler (JsonObject *json, SumiModelConfig *c, GError **error)
   const char *betas = NULL, *prediction = NULL, *spacing = NULL;
   guint variance = c->variance;
 
+  /* diffusers writes its class into every scheduler file, and where the spacing is left out this was its default */
+  if (json_object_has_member (json, "_class_name"))
+    c->spacing = SUMI_SPACING_LEADING;
   if (!scheduler_is_plain (json, error)
       || !sumi_config_uint (json, "num_train_timesteps", 1, 100000, &c->num_train_timesteps, error)
       || !sumi_config_string (json, "beta_schedule", &betas, error)

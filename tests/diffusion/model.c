@@ -51,7 +51,7 @@ test_ddpm (void)
           "3", "3") ",\"scheduler\":{"
                     "\"_class_name\":\"DDPMScheduler\",\"num_train_timesteps\":50,\"beta_schedule\":"
                     "\"scaled_linear\",\"beta_start\":0.001,\"beta_end\":0.01,\"prediction_type\":\"sample\","
-                    "\"variance_type\":\"fixed_large\",\"clip_sample\":false,\"timestep_spacing\":\"leading\","
+                    "\"variance_type\":\"fixed_large\",\"clip_sample\":false,"
                     "\"steps_offset\":1,\"set_alpha_to_one\":false,\"trained_betas\":null,\"thresholding\":false}}",
       &c, &error));
   g_assert_no_error (error);
