@@ -146,7 +146,7 @@ SumiNode *sumi_matmul (SumiGraph *g, SumiNode *a, SumiNode *b, gboolean ta, gboo
 /* x (…,K), w (N,K), b (N) or NULL -> (…,N):  x wᵀ + b */
 SumiNode *sumi_linear (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b);
 /* x (N,C,H,W), w (O,C,kh,kw), b (O) or NULL -> (N,O,H',W'),  H' = (H + top + bottom - kh) / stride + 1 (floor).
- * Cross-correlation, as torch.nn.functional.conv2d. */
+ * Cross-correlation, as torch.nn.functional.conv2d; each padding less than the kernel. */
 SumiNode *sumi_conv2d (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, guint stride, guint pad);
 SumiNode *sumi_conv2d_padded (SumiGraph *g, SumiNode *x, SumiNode *w, SumiNode *b, guint stride, guint top, guint left,
                               guint bottom, guint right);

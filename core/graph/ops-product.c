@@ -82,6 +82,14 @@ conv_pixels (SumiGraph *g, SumiOp op, gint64 height, gint64 width, gint64 kh, gi
                          sumi_op_name (op), width, height);
       return FALSE;
     }
+  /* More would give rows of nothing but padding, which no network wants and oneDNN does not survive. */
+  if (MAX (a->conv.pad_top, a->conv.pad_bottom) >= kh || MAX (a->conv.pad_left, a->conv.pad_right) >= kw)
+    {
+      sumi_graph_poison (g, "%s: got a padding of %u, want less than the kernel's %" G_GINT64_FORMAT, sumi_op_name (op),
+                         MAX (MAX (a->conv.pad_top, a->conv.pad_bottom), MAX (a->conv.pad_left, a->conv.pad_right)),
+                         MIN (kh, kw));
+      return FALSE;
+    }
   *out_h = conv_size (height, kh, a->conv.stride, a->conv.pad_top, a->conv.pad_bottom);
   *out_w = conv_size (width, kw, a->conv.stride, a->conv.pad_left, a->conv.pad_right);
   if (*out_h >= 1 && *out_w >= 1)

@@ -85,12 +85,12 @@ static SumiNode *
 step_conv (Maker *m, SumiNode *x)
 {
   gint64 out = 1 + below (m, 20), kernel = 1 + below (m, 3), channels = x->shape.d[1];
-  guint stride = 1 + (guint)below (m, 2);
+  guint stride = 1 + (guint)below (m, 2), pad = kernel > 1, more = kernel > 2 ? (guint)below (m, 2) : 0;
   SumiNode *w = plain_weight (m, &SUMI_SHAPE (out, channels, kernel, kernel));
   SumiNode *b = below (m, 2) ? plain_weight (m, &SUMI_SHAPE (out)) : NULL;
 
   x = sumi_affine (m->g, x, 1 / sqrt ((double)(channels * kernel * kernel)), 0);
-  return sumi_conv2d_padded (m->g, x, w, b, stride, 1, 1, 1 + (guint)below (m, 2), 1);
+  return sumi_conv2d_padded (m->g, x, w, b, stride, pad, pad, pad + more, pad);
 }
 
 static SumiNode *
