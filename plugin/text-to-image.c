@@ -13,6 +13,14 @@
 
 /* ---- arguments ---- */
 
+/* A text argument that a script leaves out comes as NULL. */
+static void
+fill_in (char **text)
+{
+  if (*text == NULL)
+    *text = g_strdup ("");
+}
+
 void
 sumi_text_to_image_args (GimpProcedureConfig *config, SumiRunArgs *args)
 {
@@ -22,6 +30,9 @@ sumi_text_to_image_args (GimpProcedureConfig *config, SumiRunArgs *args)
   g_object_get (config, "prompt", &args->prompt, "negative", &args->negative, "width", &width, "height", &height,
                 "steps", &steps, "guidance-scale", &args->guidance_scale, "sampler", &args->sampler, "eta", &args->eta,
                 "seed", &seed, "model", &args->model, NULL);
+  fill_in (&args->prompt);
+  fill_in (&args->negative);
+  fill_in (&args->model);
   args->width = (guint)width;
   args->height = (guint)height;
   args->steps = (guint)steps;

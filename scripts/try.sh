@@ -35,5 +35,5 @@ echo "$xcf"
 echo "$png"
 if [ -n "${DISPLAY:-}" ]; then
   say "Opening GIMP"
-  sumi_enter gimp-3.0 --new-instance "$xcf" &
+  sumi_enter gimp-3.0 --new-instance "$xcf" >"$pictures/gimp.log" 2>&1 &
 fi

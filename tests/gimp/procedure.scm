@@ -48,6 +48,7 @@
   (check "seed returned" (= seed 7))
   (check "pixels" (two-colours? layer))
   (check "recipe" (and (has? (recipe layer) "\"seed\":7") (has? (recipe layer) "\"model\":\"starter\"")
+                       (has? (recipe layer) "\"negative\":\"\"")
                        (has? (recipe layer) "ein \\\"Fuchs\\\"")))
   (check "recipe is persistent" (= (cadr (car (gimp-item-get-parasite layer "sumi-recipe"))) 3))
   (gimp-file-save RUN-NONINTERACTIVE image XCF)
