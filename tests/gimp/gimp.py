@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A GIMP profile of its own with the plug-in of this build, and TAP."""
+import atexit
 import os
 import pathlib
 import signal
@@ -10,7 +11,7 @@ import tempfile
 import threading
 import time
 
-PATIENCE = 120  # seconds: GIMP from cold on a machine under load
+PATIENCE = 300  # seconds: GIMP from cold on a machine under load
 
 
 class Profile:
@@ -54,7 +55,8 @@ class Screen:
     def __init__(self):
         read, write = os.pipe()
         self.server = subprocess.Popen(['Xvfb', '-displayfd', str(write), '-screen', '0', '1280x900x24', '-nolisten', 'tcp'],
-                                       pass_fds=[write], stderr=subprocess.DEVNULL)
+                                       pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(self.close)
         os.close(write)
         with os.fdopen(read) as pipe:
             self.display = ':' + pipe.readline().strip()
@@ -89,8 +91,9 @@ class Screen:
         self.command('import', '-window', 'root', str(path))
 
     def close(self):
-        self.server.terminate()
-        self.server.wait()
+        if self.server.poll() is None:
+            self.server.terminate()
+            self.server.wait()
 
 
 class Gimp:
@@ -107,6 +110,7 @@ class Gimp:
             ['gimp-3.0', '--new-instance', '--no-splash', '--batch-interpreter=plug-in-script-fu-eval', '-b', serve],
             env=dict(profile.env, DISPLAY=screen.display), stdout=self.log, stderr=subprocess.STDOUT,
             start_new_session=True)
+        atexit.register(self.close)
         wait_until(self.answers, 'GIMP and its Script-Fu server')
 
     def answers(self):
@@ -146,7 +150,10 @@ class Gimp:
 
     def close(self):
         """With its plug-ins: the server would outlive it."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.process.wait()
 
 

@@ -54,10 +54,6 @@ class Session:
         self.screen.focus(DIALOG)
         return answer
 
-    def close(self):
-        self.gimp.close()
-        self.screen.close()
-
 
 def check_generate(s):
     answer = s.open_dialog()
@@ -167,7 +163,6 @@ def main(plugin, worker, pictures):
         s.shot('failed')
         s.tap.check('no surprise', False, f'{error}\n{s.gimp.read_log()}')
     s.tap.check('nothing critical was logged', 'sumi-gimp:' not in s.gimp.read_log(), s.gimp.read_log())
-    s.close()
     return s.tap.end()
 
 
