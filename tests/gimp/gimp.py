@@ -18,7 +18,7 @@ class Profile:
     """plugin: the built program; worker: the command that computes."""
 
     def __init__(self, plugin, worker):
-        self.folder = tempfile.TemporaryDirectory(prefix='sumi-gimp-')
+        self.folder = tempfile.TemporaryDirectory(prefix='sumi-gimp-', ignore_cleanup_errors=True)
         self.path = pathlib.Path(self.folder.name)
         home = self.path / 'plug-ins/sumi-gimp'
         home.mkdir(parents=True)
