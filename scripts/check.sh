@@ -5,7 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 
 # The sanitized build leaves out GIMP (not built with sanitizers), the interpreted checks, and what is only slow there.
-sanitized_suites="unit hostile fuzz graph kernels cases cpu diffusion train cli protocol"
+sanitized_suites="unit hostile fuzz graph kernels cases cpu golden diffusion train cli protocol"
 
 run_tests () # DIR, suites…
 {

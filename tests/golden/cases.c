@@ -126,6 +126,15 @@ refusal (const char *component, const char *model)
 }
 
 static void
+case_free (gpointer data)
+{
+  Case *c = data;
+
+  g_free (c->name);
+  g_free (c);
+}
+
+static void
 add_case (const char *root, const char *name, const char *engine, GHashTable *found)
 {
   g_autofree char *path = g_build_filename (root, "cases", name, "case.json", NULL);
@@ -143,8 +152,8 @@ add_case (const char *root, const char *name, const char *engine, GHashTable *fo
     return;
   c = g_new0 (Case, 1);
   *c = (Case){ g_strdup (name), engine, refusal (component, json_object_get_string_member (json, "model")) };
-  g_hash_table_add (found, c->name);
-  g_test_add_data_func (test, c, test_case);
+  g_hash_table_add (found, g_strdup (name));
+  g_test_add_data_func_full (test, c, test_case, case_free);
 }
 
 static void
@@ -158,7 +167,7 @@ main (int argc, char **argv)
 {
   static const char *const engines[] = { "ref", "cpu" };
   const char *root = g_getenv ("SUMI_GOLDEN");
-  g_autoptr (GHashTable) found = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr (GHashTable) found = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   g_autofree char *folder = root != NULL ? g_build_filename (root, "cases", NULL) : NULL;
   g_autoptr (GDir) dir = folder != NULL ? g_dir_open (folder, 0, NULL) : NULL;
 
