@@ -12,7 +12,7 @@
 /* What is given on the command line; NULL: not given. */
 typedef struct
 {
-  char *data, *kind, *output, *config, *resume, *engine, **prompts;
+  char *data, *kind, *output, *config, *init, *resume, *engine, **prompts;
   char **values; /* of sumi_train_fields, in order */
 } Arguments;
 
@@ -29,6 +29,7 @@ arguments_clear (Arguments *a)
   g_free (a->kind);
   g_free (a->output);
   g_free (a->config);
+  g_free (a->init);
   g_free (a->resume);
   g_free (a->engine);
   g_strfreev (a->prompts);
@@ -43,6 +44,7 @@ parse_arguments (int *argc, char ***argv, Arguments *a, GError **error)
     { "output", 'o', 0, G_OPTION_ARG_FILENAME, &a->output, "The model; its checkpoint and curves go beside it",
       "OUT.safetensors" },
     { "config", 'c', 0, G_OPTION_ARG_FILENAME, &a->config, "The model's configuration", "MODEL.json" },
+    { "init", 0, 0, G_OPTION_ARG_FILENAME, &a->init, "Begin with the weights and words of a model", "M" },
     { "resume", 0, 0, G_OPTION_ARG_FILENAME, &a->resume, "Go on from a checkpoint, with its settings", "CKPT" },
     { "engine", 0, 0, G_OPTION_ARG_STRING, &a->engine, "ref or cpu", "NAME" },
     { "sample-prompt", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->prompts, "Prompt of the sample grids (again for more)",
@@ -97,13 +99,15 @@ read_config (const char *path, GError **error)
 }
 
 static gboolean
-begin (SumiTrainSetup *s, const char *config_path, GError **error)
+begin (SumiTrainSetup *s, const Arguments *a, GError **error)
 {
   SumiModelConfig config;
 
-  if (config_path != NULL)
-    s->config = read_config (config_path, error);
-  else
+  if (a->init != NULL && !sumi_model_open (a->init, &s->init, &s->config, error))
+    return FALSE;
+  if (a->config != NULL)
+    s->config = read_config (a->config, error);
+  else if (a->init == NULL)
     s->config = sumi_train_config_default (s->data, s->kind, error);
   if (s->config == NULL || !sumi_train_config_prepare (s->config, &config, error))
     return FALSE;
@@ -126,9 +130,10 @@ override_options (SumiTrainSetup *s, const Arguments *a, GError **error)
 static gboolean
 make_setup (SumiTrainSetup *s, Arguments *a, GError **error)
 {
-  if (a->resume != NULL && a->config != NULL)
+  if ((a->resume != NULL) + (a->config != NULL) + (a->init != NULL) > 1)
     {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "--config: a checkpoint brings its own configuration");
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE,
+                   "found more than one of --config, --init and --resume, expected one: each brings a configuration");
       return FALSE;
     }
   if (a->kind != NULL && !sumi_dataset_kind_parse (a->kind, &s->kind, error))
@@ -145,7 +150,7 @@ make_setup (SumiTrainSetup *s, Arguments *a, GError **error)
     }
   s->merges = g_build_filename (sumi_data_dir (), "clip", "merges.txt.gz", NULL);
   s->taef2 = g_build_filename (sumi_data_dir (), "taef2", "taef2.safetensors", NULL);
-  return sumi_train_setup_check (s, error) && (a->resume != NULL || begin (s, a->config, error))
+  return sumi_train_setup_check (s, error) && (a->resume != NULL || begin (s, a, error))
          && override_options (s, a, error);
 }
 

@@ -21,6 +21,7 @@ sumi_train_setup_clear (SumiTrainSetup *s)
   g_clear_pointer (&s->merges, g_free);
   g_clear_pointer (&s->taef2, g_free);
   g_clear_pointer (&s->checkpoint, sumi_tensor_map_unref);
+  g_clear_pointer (&s->init, sumi_tensor_map_unref);
 }
 
 static char *

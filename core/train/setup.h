@@ -19,6 +19,7 @@ typedef struct
   char *output;         /* OUT.safetensors; beside it OUT.ckpt.safetensors, OUT.latents.safetensors, OUT.loss.csv… */
   char *merges, *taef2; /* CLIP merges and TAEF2 weights, for text models */
   SumiTensorMap *checkpoint; /* to go on from, or NULL */
+  SumiTensorMap *init;       /* a model whose weights and vocabulary are begun with, or NULL */
 } SumiTrainSetup;
 
 void sumi_train_setup_clear (SumiTrainSetup *s);

@@ -41,7 +41,34 @@ sumi_train_state_free (SumiTrainState *s)
   g_free (s);
 }
 
-/* ---- a fresh run ---- */
+/* ---- maps of parameters ---- */
+
+/* Every parameter of the module as F32, from the file's PREFIX + its name. */
+static SumiTensorMap *
+load_params (const SumiTensorMap *file, const char *prefix, const SumiModule *module, GError **error)
+{
+  g_autoptr (SumiTensorMap) map = sumi_tensor_map_new ();
+
+  for (guint i = 0; i < module->params->len; i++)
+    {
+      const SumiNode *node = nth_param (module, i)->node;
+      g_autofree char *name = g_strconcat (prefix, node->name, NULL);
+      SumiTensor *t = sumi_tensor_map_lookup_shaped (file, name, &node->shape, error);
+
+      if (t == NULL)
+        return NULL;
+      if (!sumi_tensor_is_finite (t))
+        {
+          g_set_error (error, SUMI_ERROR, SUMI_ERROR_NON_FINITE, "%s: found NaN or infinity", name);
+          return NULL;
+        }
+      t = sumi_tensor_cast (t, SUMI_F32, error); /* its own memory: it will be changed */
+      if (t == NULL)
+        return NULL;
+      sumi_tensor_map_take (map, node->name, t);
+    }
+  return g_steal_pointer (&map);
+}
 
 static SumiTensorMap *
 map_zeros (const SumiTensorMap *like, GError **error)
@@ -74,6 +101,8 @@ map_copy (const SumiTensorMap *map, SumiDType dtype, GError **error)
   return g_steal_pointer (&copy);
 }
 
+/* ---- a fresh run ---- */
+
 static void
 set_order (SumiTrainState *s, guint n)
 {
@@ -98,12 +127,13 @@ sumi_train_state_shuffle (SumiTrainState *s)
 }
 
 SumiTrainState *
-sumi_train_state_new (const SumiModule *module, const SumiTrainOptions *o, guint n, GError **error)
+sumi_train_state_new (const SumiModule *module, const SumiTensorMap *init, const SumiTrainOptions *o, guint n,
+                      GError **error)
 {
   g_autoptr (SumiTrainState) s = state_empty ();
 
   sumi_rng_seed (&s->cursor.rng, SUMI_RNG_TORCH, o->seed);
-  s->params = sumi_module_init (module, &s->cursor.rng, error);
+  s->params = init != NULL ? load_params (init, "", module, error) : sumi_module_init (module, &s->cursor.rng, error);
   if (s->params == NULL || (s->m = map_zeros (s->params, error)) == NULL
       || (s->v = map_zeros (s->params, error)) == NULL)
     return NULL;
@@ -164,32 +194,6 @@ sumi_train_state_save (const SumiTrainState *s, const char *path, const char *co
 }
 
 /* ---- loading ---- */
-
-static SumiTensorMap *
-load_group (const SumiTensorMap *file, const char *group, const SumiModule *module, GError **error)
-{
-  g_autoptr (SumiTensorMap) map = sumi_tensor_map_new ();
-
-  for (guint i = 0; i < module->params->len; i++)
-    {
-      const SumiNode *node = nth_param (module, i)->node;
-      g_autofree char *name = g_strdup_printf ("%s.%s", group, node->name);
-      SumiTensor *t = sumi_tensor_map_lookup_shaped (file, name, &node->shape, error);
-
-      if (t == NULL)
-        return NULL;
-      if (!sumi_tensor_is_finite (t))
-        {
-          g_set_error (error, SUMI_ERROR, SUMI_ERROR_NON_FINITE, "%s: found NaN or infinity", name);
-          return NULL;
-        }
-      t = sumi_tensor_cast (t, SUMI_F32, error); /* its own memory: it will be changed */
-      if (t == NULL)
-        return NULL;
-      sumi_tensor_map_take (map, node->name, t);
-    }
-  return g_steal_pointer (&map);
-}
 
 /* A tensor of this type and so many elements (n < 0: any number). */
 static SumiTensor *
@@ -274,11 +278,11 @@ sumi_train_state_load (const SumiTensorMap *file, const SumiModule *module, guin
   SumiTensor *token_ids = sumi_tensor_map_peek (file, "token_ids");
   g_autofree char *first_ema = g_strconcat ("ema.", nth_param (module, 0)->node->name, NULL);
 
-  if ((s->params = load_group (file, "param", module, error)) == NULL
-      || (s->m = load_group (file, "m", module, error)) == NULL
-      || (s->v = load_group (file, "v", module, error)) == NULL)
+  if ((s->params = load_params (file, "param.", module, error)) == NULL
+      || (s->m = load_params (file, "m.", module, error)) == NULL
+      || (s->v = load_params (file, "v.", module, error)) == NULL)
     return NULL;
-  if (sumi_tensor_map_peek (file, first_ema) != NULL && (s->ema = load_group (file, "ema", module, error)) == NULL)
+  if (sumi_tensor_map_peek (file, first_ema) != NULL && (s->ema = load_params (file, "ema.", module, error)) == NULL)
     return NULL;
   if (!load_cursor (s, file, n, error) || !load_history (s, file, error))
     return NULL;

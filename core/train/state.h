@@ -38,8 +38,10 @@ typedef struct
   char *fingerprint;     /* of the data set */
 } SumiTrainState;
 
-/* A fresh run on n samples: parameters drawn as the module says, from the seed. */
-SumiTrainState *sumi_train_state_new (const SumiModule *module, const SumiTrainOptions *o, guint n, GError **error);
+/* A fresh run on n samples: parameters of `init` (a model's file), or where that is NULL drawn as the module says, from
+ * the seed. */
+SumiTrainState *sumi_train_state_new (const SumiModule *module, const SumiTensorMap *init, const SumiTrainOptions *o,
+                                      guint n, GError **error);
 void sumi_train_state_free (SumiTrainState *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiTrainState, sumi_train_state_free)
 

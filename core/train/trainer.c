@@ -68,6 +68,13 @@ cache_progress (guint n, guint n_all, gpointer user)
     t->report.progress ("cache", n, n_all, NULL, t->report.user);
 }
 
+/* The file of a model that training goes on with: a checkpoint, or a model to begin with; NULL for a new one. */
+static SumiTensorMap *
+earlier (const SumiTrainSetup *s)
+{
+  return s->checkpoint != NULL ? s->checkpoint : s->init;
+}
+
 /* A new model takes its statistics from the data; one that goes on keeps its own. */
 static void
 store_statistics (JsonObject *config, const SumiSamples *s)
@@ -104,7 +111,7 @@ static gboolean
 read_captions (SumiTrainer *t, GError **error)
 {
   g_autoptr (SumiTokenizer) tokenizer = sumi_tokenizer_open (t->setup->merges, error);
-  SumiTensor *ids = t->setup->checkpoint != NULL ? sumi_tensor_map_peek (t->setup->checkpoint, "token_ids") : NULL;
+  SumiTensor *ids = earlier (t->setup) != NULL ? sumi_tensor_map_peek (earlier (t->setup), "token_ids") : NULL;
 
   if (tokenizer == NULL)
     return FALSE;
@@ -129,7 +136,7 @@ complete_config (SumiTrainer *t, GError **error)
     return FALSE;
   json_object_set_int_member (json_object_get_object_member (config, "text_encoder"), "vocab_size",
                               sumi_captions_get_vocabulary (t->captions));
-  if (t->setup->checkpoint == NULL)
+  if (earlier (t->setup) == NULL)
     store_statistics (config, t->samples);
   if (!sumi_model_config_parse (config, &t->config, error))
     return FALSE;
@@ -144,7 +151,7 @@ make_state (SumiTrainer *t, GError **error)
   const SumiTrainSetup *setup = t->setup;
 
   if (setup->checkpoint == NULL)
-    t->state = sumi_train_state_new (t->objective.module, &setup->options, t->samples->n, error);
+    t->state = sumi_train_state_new (t->objective.module, setup->init, &setup->options, t->samples->n, error);
   else
     t->state = sumi_train_state_load (setup->checkpoint, t->objective.module, t->samples->n, error);
   if (t->state == NULL)

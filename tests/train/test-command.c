@@ -196,6 +196,37 @@ test_what_is_written (void)
   place_remove (&p);
 }
 
+/* A run that begins with a model and learns nothing (rate 0) gives that model again. */
+static void
+test_init (void)
+{
+  Place p = place_new ();
+  g_autofree char *path_a = g_build_filename (p.out, "a.safetensors", NULL);
+  g_autofree char *path_b = g_build_filename (p.out, "b.safetensors", NULL);
+  g_autoptr (SumiTensorMap) a = NULL;
+  g_autoptr (SumiTensorMap) b = NULL;
+
+  run_well (&p, RUN ("OUT/a.safetensors", "6"));
+  run_well (&p,
+            (const char *[]){ "ddpm", "--data", "DATA", "--init", "OUT/a.safetensors", "--output", "OUT/b.safetensors",
+                              "--engine", "ref", "--batch", "2", "--lr", "0", "--steps", "2", NULL });
+  a = sumi_safetensors_open (path_a, NULL);
+  b = sumi_safetensors_open (path_b, NULL);
+  g_assert_nonnull (a);
+  g_assert_nonnull (b);
+  g_assert_cmpuint (sumi_tensor_map_get_size (b), ==, sumi_tensor_map_get_size (a));
+  for (guint i = 0; i < sumi_tensor_map_get_size (a); i++)
+    {
+      SumiTensor *x = sumi_tensor_map_peek_nth (a, i);
+      SumiTensor *y = sumi_tensor_map_lookup (b, sumi_tensor_map_get_name (a, i), NULL);
+
+      g_assert_nonnull (y);
+      for (gint64 j = 0; j < sumi_tensor_get_numel (x); j++) /* the moving average rounds in its last bits */
+        g_assert_cmpfloat_with_epsilon (sumi_tensor_peek_f32 (x)[j], sumi_tensor_peek_f32 (y)[j], 1e-6);
+    }
+  place_remove (&p);
+}
+
 static void
 test_usage (void)
 {
@@ -214,6 +245,7 @@ test_usage (void)
     { { "ddpm", "--data", "DATA", "-o", "OUT/m.safetensors", "--kind", "video", NULL }, 2, "--kind" },
     { { "ddpm", "--data", "DATA", "-o", "OUT/no/m.safetensors", NULL }, 1, "[io]" },
     { { "ddpm", "--data", "OUT/none", "-o", "OUT/m.safetensors", NULL }, 1, "[missing_file]" },
+    { { "ddpm", "--data", "DATA", "--init", "starter", "--config", "OUT/model.json", NULL }, 2, "--init" },
     { { "ddpm", "--resume", "OUT/none.ckpt.safetensors", NULL }, 1, "none.ckpt" },
     { { "ddpm", "--resume", "OUT/model.json", NULL }, 1, "sumi: error [" },
     { { "ddpm", "--data", "OUT/", "-o", "OUT/m.safetensors", NULL }, 2, "elsewhere" },
@@ -242,6 +274,7 @@ main (int argc, char **argv)
   g_test_add_func ("/train/command/interrupted", test_interrupted);
   g_test_add_func ("/train/command/terminated", test_terminated);
   g_test_add_func ("/train/command/what-is-written", test_what_is_written);
+  g_test_add_func ("/train/command/init", test_init);
   g_test_add_func ("/train/command/usage", test_usage);
   return g_test_run ();
 }
