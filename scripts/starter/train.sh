@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Trains the starter model again, from the pictures on:  scripts/starter/train.sh [STEPS] [FURTHER OPTIONS OF sumi train]
+# Trains the starter model again, from the pictures on:  scripts/starter/train.sh [FURTHER OPTIONS OF sumi train]
 # Everything lies in one folder outside the checkout (SUMI_STARTER_DIR).  Stop it with Ctrl-C and run it again: it goes on.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/environment.sh"
 
-steps=${1:-30000}
-[ $# -eq 0 ] || shift
 work=${SUMI_STARTER_DIR:-$sumi_cache/starter}
 pictures=$work/pictures
 model=$work/starter.safetensors
@@ -36,9 +34,14 @@ fetch_pictures
 fetch_names
 [ -f "$pictures/metadata.jsonl" ] \
   || python3 "$sumi_root/scripts/starter/prepare.py" "$work/fluent/assets" "$work/cldr/usr/share/unicode/cldr/common" "$pictures" >&2
-resume=()
-[ ! -f "$work/starter.ckpt.safetensors" ] || resume=(--resume "$work/starter.ckpt.safetensors")
-say "Training for $steps steps"
-sumi_enter sumi train ddpm --data "$pictures" --config "$sumi_root/scripts/starter/starter.json" --output "$model" \
-  --steps "$steps" "${resume[@]}" "$@"
+# Brain floats where the processor multiplies them; the first run's settings are kept in the checkpoint.
+dtype=f32
+! grep -qw avx512_bf16 /proc/cpuinfo || dtype=bf16
+settings=(--config "$sumi_root/scripts/starter/starter.json" --steps 15000 --batch 32 --lr 5e-4 --lr-end 2e-5 --warmup 300
+  --ema 0.999 --min-snr 5 --caption-dropout 0.1 --seed 7 --dtype "$dtype" --save-every 0 --save-minutes 4)
+[ ! -f "$work/starter.ckpt.safetensors" ] || settings=(--resume "$work/starter.ckpt.safetensors")
+say "Training"
+sumi_enter sumi train ddpm --data "$pictures" --output "$model" "${settings[@]}" "$@"
+say "How often a name draws its own picture"
+sumi_enter sumi eval nearest --model "$model" --data "$pictures"
 echo "$model"
