@@ -12,38 +12,21 @@ static const struct
   int (*run) (int argc, char **argv);
   const char *summary;
 } commands[] = {
-#ifdef SUMI_CLI_HAVE_GENERATE
   { "generate", sumi_cli_generate, "draw pictures from a prompt" },
-#endif
-#ifdef SUMI_CLI_HAVE_TRAIN
   { "train", sumi_cli_train, "train a model on a folder of pictures" },
-#endif
-#ifdef SUMI_CLI_HAVE_INSPECT
   { "inspect", sumi_cli_inspect, "say what a model file holds" },
-#endif
-#ifdef SUMI_CLI_HAVE_PROBE
   { "probe", sumi_cli_probe, "run a reference case and compare" },
-#endif
-#ifdef SUMI_CLI_HAVE_BENCH
   { "bench", sumi_cli_bench, "measure speed and memory" },
-#endif
-#ifdef SUMI_CLI_HAVE_EVAL
   { "eval", sumi_cli_eval, "measure what a model has learnt" },
-#endif
-#ifdef SUMI_CLI_HAVE_MODELS
   { "models", sumi_cli_models, "list the models that are here" },
-#endif
-#ifdef SUMI_CLI_HAVE_WORKER
   { "worker", sumi_cli_worker, "compute for the GIMP plug-in (started by it)" },
-#endif
-  { NULL, NULL, NULL },
 };
 
 static int
 print_help (void)
 {
   printf ("Usage: sumi COMMAND [OPTIONS]\n\nDiffusion models, drawn and trained on this computer.\n\nCommands:\n");
-  for (guint i = 0; commands[i].name != NULL; i++)
+  for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
     printf ("  %-10s %s\n", commands[i].name, commands[i].summary);
   printf ("\n'sumi COMMAND --help' tells a command's options; 'sumi --version' the version.\n");
   return 0;
@@ -65,7 +48,7 @@ main (int argc, char **argv)
       printf ("sumi %s\n", SUMI_VERSION);
       return 0;
     }
-  for (guint i = 0; commands[i].name != NULL; i++)
+  for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
     if (strcmp (argv[1], commands[i].name) == 0)
       return commands[i].run (argc - 1, argv + 1);
   return sumi_cli_usage ("unknown command '%s' (see 'sumi --help')", argv[1]);

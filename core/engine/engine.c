@@ -4,9 +4,7 @@
 
 /* The best one first. */
 static const SumiEngineClass *const classes[] = {
-#ifdef SUMI_ENGINE_CPU
   &sumi_engine_cpu_class,
-#endif
   &sumi_engine_ref_class,
 };
 
