@@ -68,7 +68,6 @@ sumi_train_options_init (SumiTrainOptions *o, const SumiModelConfig *config)
     .weight_decay = 0.01,
     .grad_clip = 1,
     .ema = 0.999,
-    .min_snr = config->prediction == SUMI_PREDICT_V ? 5 : 0,
     .caption_dropout = 0.1,
     .word_dropout = 0.02,
     .save_f16 = latent,
