@@ -37,8 +37,8 @@ fetch_names
 # Brain floats where the processor multiplies them; the first run's settings are kept in the checkpoint.
 dtype=f32
 ! grep -qw avx512_bf16 /proc/cpuinfo || dtype=bf16
-settings=(--config "$sumi_root/scripts/starter/starter.json" --steps 15000 --batch 32 --lr 5e-4 --lr-end 2e-5 --warmup 300
-  --ema 0.999 --min-snr 5 --caption-dropout 0.1 --seed 7 --dtype "$dtype" --save-every 0 --save-minutes 4)
+settings=(--config "$sumi_root/scripts/starter/starter.json" --steps 16500 --batch 32 --lr 6e-4 --lr-end 2e-5 --warmup 300
+  --ema 0.999 --min-snr 0 --caption-dropout 0.1 --seed 7 --dtype "$dtype" --save-every 0 --save-minutes 4)
 [ ! -f "$work/starter.ckpt.safetensors" ] || settings=(--resume "$work/starter.ckpt.safetensors")
 say "Training"
 sumi_enter sumi train ddpm --data "$pictures" --output "$model" "${settings[@]}" "$@"
