@@ -17,12 +17,16 @@ fetch_pictures ()
     && tar -xzf lobehub-fluent-emoji-3d-1.1.0.tgz -C fluent.partial --strip-components=1 && mv fluent.partial fluent) >&2
 }
 
-# Names and keywords of the Unicode CLDR, from the Debian package.
+# Names and keywords of the Unicode CLDR, from the Debian package; a fresh system knows its packages only after an update.
 fetch_names ()
 {
   [ -d "$work/cldr" ] && return
-  sumi_enter bash -c 'cd "$1" && apt-get -q -o APT::Sandbox::User=root download unicode-cldr-core && dpkg -x unicode-cldr-core_*.deb cldr.partial \
-    && mv cldr.partial cldr' bash "$work" >&2
+  sumi_enter bash -euc '
+    cd "$1"
+    get () { apt-get -q -o APT::Sandbox::User=root download unicode-cldr-core; }
+    get || { apt-get -q update && get; }
+    dpkg -x unicode-cldr-core_*.deb cldr.partial
+    mv cldr.partial cldr' bash "$work" >&2
 }
 
 sumi_setup
