@@ -37,6 +37,8 @@ spawn (int fd, GError **error)
   g_autofree char *number = g_strdup_printf ("%d", WORKER_FD);
 
   g_subprocess_launcher_take_fd (launcher, fd, WORKER_FD);
+  /* Threads that wait for each other sleep early: GIMP and the rest of the desktop want the cores too. */
+  g_subprocess_launcher_setenv (launcher, "GOMP_SPINCOUNT", "10000", FALSE);
   if (words == NULL)
     return NULL;
   for (guint i = 0; words[i] != NULL; i++)
