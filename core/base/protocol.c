@@ -212,16 +212,6 @@ sumi_run_args_clear (SumiRunArgs *a)
   *a = (SumiRunArgs){ 0 };
 }
 
-void
-sumi_run_args_copy (SumiRunArgs *to, const SumiRunArgs *from)
-{
-  *to = *from;
-  to->model = g_strdup (from->model);
-  to->prompt = g_strdup (from->prompt);
-  to->negative = g_strdup (from->negative);
-  to->sampler = g_strdup (from->sampler);
-}
-
 static const char *
 text_or_empty (const char *s)
 {

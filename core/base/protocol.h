@@ -90,8 +90,7 @@ typedef struct
 } SumiRunArgs;
 
 void      sumi_run_args_clear (SumiRunArgs *a);
-void      sumi_run_args_copy (SumiRunArgs *to, const SumiRunArgs *from); /* `to` holds nothing */
-GVariant *sumi_run_args_to_variant (const SumiRunArgs *a);               /* floating */
+GVariant *sumi_run_args_to_variant (const SumiRunArgs *a); /* floating */
 /* `a` holds nothing before; values out of range: protocol, `a` cleared. */
 gboolean  sumi_run_args_from_variant (GVariant *v, SumiRunArgs *a, GError **error);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (SumiRunArgs, sumi_run_args_clear)
