@@ -4,10 +4,9 @@
 
 #include <string.h>
 
+#include "io/json.h"
 #include "models/model-store.h"
 #include "train/trainer.h"
-
-#define MAX_CONFIG (1u << 20)
 
 /* What is given on the command line; NULL: not given. */
 typedef struct
@@ -79,25 +78,6 @@ replace (char **place, char **value)
   *place = g_steal_pointer (value);
 }
 
-static JsonObject *
-read_config (const char *path, GError **error)
-{
-  g_autofree char *text = NULL;
-  g_autoptr (JsonNode) node = NULL;
-  g_autoptr (GError) wrong = NULL;
-  gsize size;
-
-  if (!g_file_get_contents (path, &text, &size, error))
-    return NULL;
-  if (size <= MAX_CONFIG && g_utf8_validate (text, (gssize)size, NULL))
-    node = json_from_string (text, &wrong);
-  if (node != NULL && JSON_NODE_HOLDS_OBJECT (node))
-    return json_object_ref (json_node_get_object (node));
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "%s: found no JSON object%s%s", path,
-               wrong != NULL ? ": " : "", wrong != NULL ? wrong->message : "");
-  return NULL;
-}
-
 static gboolean
 begin (SumiTrainSetup *s, const Arguments *a, GError **error)
 {
@@ -106,7 +86,7 @@ begin (SumiTrainSetup *s, const Arguments *a, GError **error)
   if (a->init != NULL && !sumi_model_open (a->init, &s->init, &s->config, error))
     return FALSE;
   if (a->config != NULL)
-    s->config = read_config (a->config, error);
+    s->config = sumi_json_load (a->config, error);
   else if (a->init == NULL)
     s->config = sumi_train_config_default (s->data, s->kind, error);
   if (s->config == NULL || !sumi_train_config_prepare (s->config, &config, error))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "io/json.h"
 #include "io/safetensors.h"
 
 #define ENDING ".safetensors"
@@ -94,10 +95,10 @@ static JsonObject *
 parse_metadata (const SumiTensorMap *file, const char *key, GError **error)
 {
   const char *text = sumi_tensor_map_get_metadata (file, key);
-  g_autoptr (JsonNode) node = text != NULL ? json_from_string (text, NULL) : NULL;
+  JsonObject *json = text != NULL ? sumi_json_parse (text, strlen (text), key, NULL) : NULL;
 
-  if (node != NULL && JSON_NODE_HOLDS_OBJECT (node))
-    return json_object_ref (json_node_get_object (node));
+  if (json != NULL)
+    return json;
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_HEADER, "checkpoint: found no JSON object in its metadata %s", key);
   return NULL;
 }
