@@ -109,8 +109,10 @@ probe_model_denoiser (SumiModule *m, const ProbeModel *model, SumiNode *sample, 
                       SumiNode *encoder_hidden_states, SumiNode *class_labels)
 {
   if (model->pixels)
-    return sumi_model_denoiser (m, &model->config, sample, timestep, NULL, NULL);
-  return sumi_unet (m, &model->config.unet, sample, timestep, encoder_hidden_states, class_labels);
+    return sumi_model_denoiser (m, &model->config, sample, timestep, NULL);
+  return sumi_unet (
+      m, &model->config.unet, sample, timestep,
+      &(SumiUnetConditioning){ .encoder_hidden_states = encoder_hidden_states, .class_labels = class_labels });
 }
 
 SumiPlan *

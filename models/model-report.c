@@ -19,7 +19,7 @@ declare (SumiModule *m, const SumiModelConfig *c)
       ids = sumi_input (g, "input_ids", SUMI_INDEX, &SUMI_SHAPE (1, c->text.max_position_embeddings));
       states = sumi_model_text (m, c, ids, &pooled);
     }
-  sumi_model_denoiser (m, c, sample, timestep, states, pooled);
+  sumi_model_denoiser (m, c, sample, timestep, &(SumiModelInputs){ states, pooled, NULL, NULL });
 }
 
 static gboolean

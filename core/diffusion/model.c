@@ -7,7 +7,8 @@
 
 #define MAX_SIDE 4096
 
-static const char *const family_names[] = { "simple-unet", "ddpm", "sumi-latent", NULL };
+static const char *const family_names[]
+    = { "simple-unet", "ddpm", "sumi-latent", "sd15", "sd21", "sdxl", "sdxl-refiner", NULL };
 
 const char *
 sumi_family_name (SumiFamily f)
@@ -261,7 +262,7 @@ sumi_model_config_parse (JsonObject *json, SumiModelConfig *c, GError **error)
     return FALSE;
   while (family < SUMI_N_FAMILIES && g_strcmp0 (name, family_names[family]) != 0)
     family++;
-  if (family == SUMI_N_FAMILIES)
+  if (family >= G_N_ELEMENTS (parse))
     {
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL,
                    "family: found '%s', expected simple-unet, ddpm or sumi-latent", name != NULL ? name : "");
@@ -276,7 +277,35 @@ sumi_model_config_parse (JsonObject *json, SumiModelConfig *c, GError **error)
       g_prefix_error (error, "scheduler: ");
       return FALSE;
     }
+  c->in_channels = c->channels;
   return check_variance (c, error);
+}
+
+gboolean
+sumi_model_is_stable_diffusion (const SumiModelConfig *c)
+{
+  return c->family >= SUMI_FAMILY_SD1;
+}
+
+gint64
+sumi_model_states_width (const SumiModelConfig *c)
+{
+  return c->unet.cross_attention_dim;
+}
+
+gint64
+sumi_model_pooled_width (const SumiModelConfig *c)
+{
+  return c->unet.projection_class_embeddings_input_dim
+         + MAX (c->unet.addition_embed_dim - sumi_model_n_time_ids (c) * c->unet.addition_time_embed_dim, 0);
+}
+
+gint64
+sumi_model_n_time_ids (const SumiModelConfig *c)
+{
+  if (c->unet.addition_time_embed_dim == 0)
+    return 0;
+  return c->family == SUMI_FAMILY_SDXL_REFINER ? 5 : 6;
 }
 
 guint
@@ -304,8 +333,12 @@ sumi_model_text (SumiModule *m, const SumiModelConfig *c, SumiNode *input_ids, S
 
 SumiNode *
 sumi_model_denoiser (SumiModule *m, const SumiModelConfig *c, SumiNode *sample, SumiNode *timestep,
-                     SumiNode *encoder_hidden_states, SumiNode *pooled)
+                     const SumiModelInputs *inputs)
 {
+  const SumiModelInputs in = inputs != NULL ? *inputs : (SumiModelInputs){ NULL };
+  SumiUnetConditioning conditioning = { .encoder_hidden_states = in.encoder_hidden_states,
+                                        .time_ids = in.time_ids,
+                                        .timestep_cond = in.timestep_cond };
   SumiNode *out;
 
   switch (c->family)
@@ -313,11 +346,14 @@ sumi_model_denoiser (SumiModule *m, const SumiModelConfig *c, SumiNode *sample, 
     case SUMI_FAMILY_SIMPLE_UNET:
       return sumi_simple_unet (m, &c->simple, sample, timestep);
     case SUMI_FAMILY_DDPM:
-      return sumi_unet (m, &c->unet, sample, timestep, NULL, NULL);
+      return sumi_unet (m, &c->unet, sample, timestep, NULL);
     default:
+      if (c->unet.projection_class_embeddings_input_dim > 0)
+        conditioning.class_labels = in.pooled;
+      else if (c->unet.addition_time_embed_dim > 0)
+        conditioning.text_embeds = in.pooled;
       sumi_module_push (m, "unet");
-      out = sumi_unet (m, &c->unet, sample, timestep, encoder_hidden_states,
-                       c->unet.projection_class_embeddings_input_dim > 0 ? pooled : NULL);
+      out = sumi_unet (m, &c->unet, sample, timestep, &conditioning);
       sumi_module_pop (m);
       return out;
     }

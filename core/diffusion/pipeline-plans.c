@@ -33,7 +33,8 @@ build_denoiser (const SumiModelConfig *c, SumiModule *m, gint64 n, gint64 height
       states = sumi_input (g, "encoder_hidden_states", SUMI_REAL, &SUMI_SHAPE (n, length, hidden));
       pooled = sumi_input (g, "pooled", SUMI_REAL, &SUMI_SHAPE (n, hidden));
     }
-  sumi_graph_output (g, "output", sumi_model_denoiser (m, c, sample, timestep, states, pooled));
+  sumi_graph_output (g, "output",
+                     sumi_model_denoiser (m, c, sample, timestep, &(SumiModelInputs){ states, pooled, NULL, NULL }));
 }
 
 /* The sample is normalised latents; the picture is about [0,1]. */

@@ -180,15 +180,16 @@ check_inputs (SumiGraph *g, const SumiUnetConfig *c, const SumiNode *sample, con
 
 SumiNode *
 sumi_unet (SumiModule *m, const SumiUnetConfig *c, SumiNode *sample, SumiNode *timestep,
-           SumiNode *encoder_hidden_states, SumiNode *class_labels)
+           const SumiUnetConditioning *conditioning)
 {
   g_autoptr (GPtrArray) skips = g_ptr_array_new ();
-  Unet u = { m, c, NULL, encoder_hidden_states, skips };
+  SumiUnetConditioning in = conditioning != NULL ? *conditioning : (SumiUnetConditioning){ NULL };
+  Unet u = { m, c, NULL, in.encoder_hidden_states, skips };
   SumiNode *h;
 
-  if (!check_inputs (m->graph, c, sample, timestep, encoder_hidden_states, class_labels))
+  if (!check_inputs (m->graph, c, sample, timestep, in.encoder_hidden_states, in.class_labels))
     return sample;
-  u.temb = time_embedding (m, c, timestep, class_labels);
+  u.temb = time_embedding (m, c, timestep, in.class_labels);
   h = sumi_nn_conv2d (m, "conv_in", sample, c->block_out_channels[0], 3, 1, 1, TRUE);
   g_ptr_array_add (skips, h);
   for (guint level = 0; level < c->n_levels; level++)

@@ -26,7 +26,7 @@ build_loss (SumiModule *module, const SumiModelConfig *c, gint64 n)
       SumiShape ids = SUMI_SHAPE (n, c->text.max_position_embeddings);
       text = sumi_model_text (module, c, sumi_input (g, "input_ids", SUMI_INDEX, &ids), &pooled);
     }
-  error = sumi_model_denoiser (module, c, x_t, timestep, text, pooled);
+  error = sumi_model_denoiser (module, c, x_t, timestep, &(SumiModelInputs){ text, pooled, NULL, NULL });
   if (error->shape.rank == 4 && error->shape.d[1] > c->channels)
     error = sumi_slice (g, error, 1, 0, c->channels); /* a learned variance is not trained by this loss */
   error = sumi_sub (g, error, target);

@@ -196,7 +196,7 @@ compile (const SumiModelConfig *config, const SumiTensorMap *weights, const Sumi
   SumiNode *t = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (shape->d[0]));
   SumiPlan *plan;
 
-  sumi_graph_output (g, "output", sumi_model_denoiser (m, config, sample, t, NULL, NULL));
+  sumi_graph_output (g, "output", sumi_model_denoiser (m, config, sample, t, NULL));
   plan = sumi_engine_compile (engine, g, NULL, &error);
   g_assert_no_error (error);
   for (guint i = 0; i < m->params->len; i++)

@@ -91,7 +91,8 @@ tiny_model_new (const char *merges)
   g_assert_no_error (error);
   states = sumi_model_text (m, &c, sumi_input (g, "ids", SUMI_INDEX, &SUMI_SHAPE (1, 10)), &pooled);
   sumi_model_denoiser (m, &c, sumi_input (g, "x", SUMI_REAL, &SUMI_SHAPE (1, 32, 2, 2)),
-                       sumi_input (g, "t", SUMI_REAL, &SUMI_SHAPE (1)), states, pooled);
+                       sumi_input (g, "t", SUMI_REAL, &SUMI_SHAPE (1)),
+                       &(SumiModelInputs){ states, pooled, NULL, NULL });
   sumi_graph_check (g, &error);
   g_assert_no_error (error);
   /* an untrained network begins with branches that do nothing: here everything must have a say */

@@ -123,7 +123,7 @@ unet_without_text (SumiModule *m)
   SumiUnetConfig c;
 
   parse (CONDITIONAL, &c, NULL);
-  return sumi_unet (m, &c, real (m, "x", SUMI_SHAPE (1, 4, 8, 8)), real (m, "t", SUMI_SHAPE (1)), NULL, NULL);
+  return sumi_unet (m, &c, real (m, "x", SUMI_SHAPE (1, 4, 8, 8)), real (m, "t", SUMI_SHAPE (1)), NULL);
 }
 
 static SumiNode *
@@ -133,7 +133,7 @@ unet_with_text (SumiModule *m)
 
   parse (PIXELS, &c, NULL);
   return sumi_unet (m, &c, real (m, "x", SUMI_SHAPE (1, 3, 8, 8)), real (m, "t", SUMI_SHAPE (1)),
-                    real (m, "s", SUMI_SHAPE (1, 5, 16)), NULL);
+                    &(SumiUnetConditioning){ .encoder_hidden_states = real (m, "s", SUMI_SHAPE (1, 5, 16)) });
 }
 
 static SumiNode *
@@ -143,7 +143,7 @@ unet_of_other_batch (SumiModule *m)
 
   parse (CONDITIONAL, &c, NULL);
   return sumi_unet (m, &c, real (m, "x", SUMI_SHAPE (2, 4, 8, 8)), real (m, "t", SUMI_SHAPE (2)),
-                    real (m, "s", SUMI_SHAPE (1, 5, 16)), NULL);
+                    &(SumiUnetConditioning){ .encoder_hidden_states = real (m, "s", SUMI_SHAPE (1, 5, 16)) });
 }
 
 static SumiNode *
@@ -153,7 +153,7 @@ unet_without_class (SumiModule *m)
 
   parse (CONDITIONAL ",\"class_embed_type\":\"projection\",\"projection_class_embeddings_input_dim\":7", &c, NULL);
   return sumi_unet (m, &c, real (m, "x", SUMI_SHAPE (1, 4, 8, 8)), real (m, "t", SUMI_SHAPE (1)),
-                    real (m, "s", SUMI_SHAPE (1, 5, 16)), NULL);
+                    &(SumiUnetConditioning){ .encoder_hidden_states = real (m, "s", SUMI_SHAPE (1, 5, 16)) });
 }
 
 static SumiNode *
@@ -296,7 +296,7 @@ test_init_unet (void)
 
   parse (CONDITIONAL, &c, NULL);
   sumi_unet (m, &c, real (m, "x", SUMI_SHAPE (1, 4, 8, 8)), real (m, "t", SUMI_SHAPE (1)),
-             real (m, "s", SUMI_SHAPE (1, 5, 16)), NULL);
+             &(SumiUnetConditioning){ .encoder_hidden_states = real (m, "s", SUMI_SHAPE (1, 5, 16)) });
   map = fresh (m);
   assert_uniform (map, "down_blocks.1.resnets.1.conv1.weight", 64 * 9);
   assert_uniform (map, "time_embedding.linear_2.weight", 128);
