@@ -36,6 +36,30 @@ sumi_nn_resnet (SumiModule *m, SumiNode *x, SumiNode *temb, gint64 out_channels,
 }
 
 SumiNode *
+sumi_nn_downsample (SumiModule *m, SumiNode *x, guint pad)
+{
+  gint64 width = x->shape.d[1];
+
+  sumi_module_push (m, "downsamplers.0");
+  if (pad > 0)
+    x = sumi_nn_conv2d (m, "conv", x, width, 3, 2, pad, TRUE);
+  else
+    x = sumi_nn_conv2d_padded (m, "conv", x, width, 3, 2, 0, 0, 1, 1);
+  sumi_module_pop (m);
+  return x;
+}
+
+SumiNode *
+sumi_nn_upsample (SumiModule *m, SumiNode *x, gint64 height, gint64 width)
+{
+  sumi_module_push (m, "upsamplers.0");
+  x = sumi_upsample (m->graph, x, height, width);
+  x = sumi_nn_conv2d (m, "conv", x, x->shape.d[1], 3, 1, 1, TRUE);
+  sumi_module_pop (m);
+  return x;
+}
+
+SumiNode *
 sumi_nn_to_tokens (SumiGraph *g, SumiNode *x)
 {
   const gint64 *d = x->shape.d;

@@ -25,6 +25,11 @@ typedef struct
 /* norm, proj_in, transformer_blocks.N (self-attention, attention to `context` (N,S,D), feed-forward), proj_out, + x. */
 SumiNode *sumi_nn_transformer (SumiModule *m, SumiNode *x, SumiNode *context, const SumiTransformerConfig *c);
 
+/* downsamplers.0.conv: half the size, rounded up. pad 1: on all sides; 0: right and bottom by one. */
+SumiNode *sumi_nn_downsample (SumiModule *m, SumiNode *x, guint pad);
+/* Nearest neighbour to that size, then upsamplers.0.conv. */
+SumiNode *sumi_nn_upsample (SumiModule *m, SumiNode *x, gint64 height, gint64 width);
+
 /* (N,C,H,W) -> (N,HW,C) and back. */
 SumiNode *sumi_nn_to_tokens (SumiGraph *g, SumiNode *x);
 SumiNode *sumi_nn_from_tokens (SumiGraph *g, SumiNode *x, gint64 height, gint64 width);

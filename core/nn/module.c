@@ -136,6 +136,18 @@ sumi_nn_conv2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channel
 }
 
 SumiNode *
+sumi_nn_conv2d_padded (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel, guint stride,
+                       guint top, guint left, guint bottom, guint right)
+{
+  gint64 in = axis_size (x, 1);
+  SumiInit init = fan_in ((double)in * kernel * kernel);
+  SumiNode *w = layer_param (m, name, "weight", SUMI_SHAPE (out_channels, in, kernel, kernel), init);
+  SumiNode *b = layer_param (m, name, "bias", SUMI_SHAPE (out_channels), init);
+
+  return sumi_conv2d_padded (m->graph, x, w, b, stride, top, left, bottom, right);
+}
+
+SumiNode *
 sumi_nn_conv_transpose2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel, guint stride)
 {
   /* torch takes the fan-in from the weight's second axis, which here is the output. */

@@ -55,6 +55,9 @@ SumiNode *sumi_nn_conv2d (SumiModule *m, const char *name, SumiNode *x, gint64 o
 /* As conv2d, the weights drawn as said (the bias keeps torch's default; zero weights go with a zero bias). */
 SumiNode *sumi_nn_conv2d_init (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel,
                                guint stride, guint pad, gboolean bias, SumiInit init);
+/* As conv2d with a bias, each side padded as said. */
+SumiNode *sumi_nn_conv2d_padded (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel,
+                                 guint stride, guint top, guint left, guint bottom, guint right);
 SumiNode *sumi_nn_linear_init (SumiModule *m, const char *name, SumiNode *x, gint64 out_features, gboolean bias,
                                SumiInit init);
 SumiNode *sumi_nn_conv_transpose2d (SumiModule *m, const char *name, SumiNode *x, gint64 out_channels, guint kernel,

@@ -54,7 +54,7 @@ typedef struct
   SumiNode *class_labels;          /* (N,projection_class_embeddings_input_dim) */
   SumiNode *text_embeds;           /* (N,addition_embed_dim - K addition_time_embed_dim) */
   SumiNode *time_ids;              /* REAL (N,K): K = 6 (SDXL) or 5 (its refiner) */
-  SumiNode *timestep_cond;         /* (N,time_cond_proj_dim) */
+  SumiNode *timestep_cond;         /* (N,time_cond_proj_dim); may be NULL even so */
 } SumiUnetConditioning;
 
 /* Reads a diffusers unet/config.json; anything it cannot build is bad_config, named. */
@@ -79,7 +79,6 @@ gboolean sumi_text_config_parse (JsonObject *json, SumiTextConfig *c, GError **e
 /* input_ids INDEX (N,S), S <= max_position_embeddings -> last_hidden_state (N,S,hidden), after final_layer_norm;
  * penultimate (may be NULL): the input of the last layer, not normed. Causal. */
 SumiNode *sumi_text_encoder (SumiModule *m, const SumiTextConfig *c, SumiNode *input_ids, SumiNode **penultimate);
-
 
 /* What is wanted of a text encoder that is given embedded tokens. */
 typedef struct

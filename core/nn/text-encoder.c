@@ -6,6 +6,23 @@
 
 #include <math.h>
 
+/* transformers writes projection_dim into every text configuration; only this class has the layer. */
+static gboolean
+has_projection (JsonObject *json)
+{
+  JsonNode *node = json_object_get_member (json, "architectures");
+  JsonArray *list = node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+
+  for (guint i = 0; list != NULL && i < json_array_get_length (list); i++)
+    {
+      JsonNode *e = json_array_get_element (list, i);
+
+      if (JSON_NODE_HOLDS_VALUE (e) && g_strcmp0 (json_node_get_string (e), "CLIPTextModelWithProjection") == 0)
+        return TRUE;
+    }
+  return FALSE;
+}
+
 gboolean
 sumi_text_config_parse (JsonObject *json, SumiTextConfig *c, GError **error)
 {
@@ -26,6 +43,9 @@ sumi_text_config_parse (JsonObject *json, SumiTextConfig *c, GError **error)
       || !sumi_config_double (json, "layer_norm_eps", 1e-12, 1, &c->layer_norm_eps, error)
       || !sumi_config_choice (json, "hidden_act", acts, &act, error))
     return FALSE;
+  if (has_projection (json)
+      && !sumi_config_required_int (json, "projection_dim", 1, SUMI_MAX_CHANNELS, &c->projection_dim, error))
+    return FALSE;
   c->hidden_act = act == 0 ? SUMI_ACT_QUICK_GELU : SUMI_ACT_GELU;
   if (c->hidden_size % c->num_attention_heads != 0)
     {
@@ -43,20 +63,30 @@ normal (double std)
   return (SumiInit){ SUMI_INIT_NORMAL, std };
 }
 
-/* Token and position embeddings. The standard deviations are those of transformers' CLIPTextModel. */
+/* The standard deviations, here and below, are those of transformers' CLIPTextModel. */
 static SumiNode *
-embeddings (SumiModule *m, const SumiTextConfig *c, SumiNode *input_ids)
+embed (SumiModule *m, const SumiTextConfig *c, SumiNode *input_ids)
 {
-  SumiGraph *g = m->graph;
-  gint64 length = input_ids->shape.d[1];
-  SumiNode *tokens, *positions;
+  SumiNode *table;
+
+  sumi_module_push (m, "text_model");
+  sumi_module_push (m, "embeddings");
+  table = sumi_module_param (m, "token_embedding.weight", &SUMI_SHAPE (c->vocab_size, c->hidden_size), normal (0.02));
+  sumi_module_pop (m);
+  sumi_module_pop (m);
+  return sumi_embedding (m->graph, table, input_ids);
+}
+
+static SumiNode *
+add_positions (SumiModule *m, const SumiTextConfig *c, SumiNode *tokens)
+{
+  SumiNode *positions;
 
   sumi_module_push (m, "embeddings");
-  tokens = sumi_module_param (m, "token_embedding.weight", &SUMI_SHAPE (c->vocab_size, c->hidden_size), normal (0.02));
   positions = sumi_module_param (m, "position_embedding.weight",
                                  &SUMI_SHAPE (c->max_position_embeddings, c->hidden_size), normal (0.02));
   sumi_module_pop (m);
-  return sumi_add (g, sumi_embedding (g, tokens, input_ids), sumi_slice (g, positions, 0, 0, length));
+  return sumi_add (m->graph, tokens, sumi_slice (m->graph, positions, 0, 0, tokens->shape.d[1]));
 }
 
 static SumiNode *
@@ -85,32 +115,110 @@ layer (SumiModule *m, const SumiTextConfig *c, SumiNode *x)
   return x;
 }
 
+/* The layers from `first` to before `end`. */
+static SumiNode *
+layers (SumiModule *m, const SumiTextConfig *c, SumiNode *h, guint first, guint end)
+{
+  for (guint i = first; i < end; i++)
+    {
+      sumi_module_push (m, "encoder.layers.%u", i);
+      h = layer (m, c, h);
+      sumi_module_pop (m);
+    }
+  return h;
+}
+
+static SumiNode *
+final_norm (SumiModule *m, const SumiTextConfig *c, SumiNode *h)
+{
+  return sumi_nn_layer_norm (m, "final_layer_norm", h, c->layer_norm_eps);
+}
+
 SumiNode *
 sumi_text_encoder (SumiModule *m, const SumiTextConfig *c, SumiNode *input_ids, SumiNode **penultimate)
 {
   SumiNode *h;
 
+  if (penultimate != NULL)
+    *penultimate = input_ids;
   if (input_ids->shape.rank != 2 || input_ids->shape.d[1] > c->max_position_embeddings)
     {
       g_autofree char *shape = sumi_shape_to_string (&input_ids->shape);
 
       sumi_graph_poison (m->graph, "text encoder: got %s, want (N,S) with S at most %" G_GINT64_FORMAT, shape,
                          c->max_position_embeddings);
-      if (penultimate != NULL)
-        *penultimate = input_ids;
       return input_ids;
     }
+  h = embed (m, c, input_ids);
   sumi_module_push (m, "text_model");
-  h = embeddings (m, c, input_ids);
-  for (guint i = 0; i < c->num_hidden_layers; i++)
-    {
-      if (penultimate != NULL && i == c->num_hidden_layers - 1)
-        *penultimate = h;
-      sumi_module_push (m, "encoder.layers.%u", i);
-      h = layer (m, c, h);
-      sumi_module_pop (m);
-    }
-  h = sumi_nn_layer_norm (m, "final_layer_norm", h, c->layer_norm_eps);
+  h = layers (m, c, add_positions (m, c, h), 0, c->num_hidden_layers - 1);
+  if (penultimate != NULL)
+    *penultimate = h;
+  h = final_norm (m, c, layers (m, c, h, c->num_hidden_layers - 1, c->num_hidden_layers));
   sumi_module_pop (m);
   return h;
+}
+
+static gboolean
+check_tokens (SumiGraph *g, const SumiTextConfig *c, const SumiNode *tokens, const SumiTextOutputs *outputs)
+{
+  const SumiShape *s = &tokens->shape;
+  gint64 rows = outputs->end != NULL && outputs->end->shape.rank == 1 ? outputs->end->shape.d[0] : -1;
+
+  if (s->rank != 3 || s->d[1] > c->max_position_embeddings || s->d[2] != c->hidden_size)
+    {
+      g_autofree char *shape = sumi_shape_to_string (s);
+
+      sumi_graph_poison (g, "text encoder: got %s, want (N,S,%" G_GINT64_FORMAT ") with S at most %" G_GINT64_FORMAT,
+                         shape, c->hidden_size, c->max_position_embeddings);
+      return FALSE;
+    }
+  if (outputs->skip >= c->num_hidden_layers)
+    {
+      sumi_graph_poison (g, "clip skip: got %u layers left out, want less than %u", outputs->skip,
+                         c->num_hidden_layers);
+      return FALSE;
+    }
+  if (outputs->end != NULL && rows != s->d[0])
+    {
+      g_autofree char *shape = sumi_shape_to_string (&outputs->end->shape);
+
+      sumi_graph_poison (g, "end marks: got %s, want one for each of %" G_GINT64_FORMAT " texts", shape, s->d[0]);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+/* The rows at the end marks, through text_projection where the model has one. */
+static SumiNode *
+pool (SumiModule *m, const SumiTextConfig *c, SumiNode *states, SumiNode *end)
+{
+  SumiNode *table
+      = sumi_reshape (m->graph, states, &SUMI_SHAPE (states->shape.d[0] * states->shape.d[1], states->shape.d[2]));
+  SumiNode *rows = sumi_embedding (m->graph, table, end);
+
+  return c->projection_dim > 0 ? sumi_nn_linear (m, "text_projection", rows, c->projection_dim, FALSE) : rows;
+}
+
+SumiNode *
+sumi_text_encoder_from_tokens (SumiModule *m, const SumiTextConfig *c, SumiNode *tokens, const SumiTextOutputs *outputs,
+                               SumiNode **pooled)
+{
+  const guint n = c->num_hidden_layers;
+  SumiNode *state, *last = NULL;
+
+  if (pooled != NULL)
+    *pooled = outputs->end != NULL ? tokens : NULL;
+  if (!check_tokens (m->graph, c, tokens, outputs))
+    return tokens;
+  sumi_module_push (m, "text_model");
+  state = layers (m, c, add_positions (m, c, tokens), 0, n - outputs->skip);
+  if (pooled != NULL && outputs->end != NULL)
+    last = final_norm (m, c, layers (m, c, state, n - outputs->skip, n));
+  if (outputs->final_norm)
+    state = last != NULL && outputs->skip == 0 ? last : final_norm (m, c, state);
+  sumi_module_pop (m);
+  if (last != NULL)
+    *pooled = pool (m, c, last, outputs->end);
+  return state;
 }

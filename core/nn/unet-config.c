@@ -33,7 +33,6 @@ check_switches (JsonObject *json, GError **error)
   } switches[] = {
     { "act_fn", "\"silu\"" },
     { "add_attention", "true" },
-    { "addition_embed_type", "null" },
     { "attention_type", "\"default\"" },
     { "attn_norm_num_groups", "null" },
     { "center_input_sample", "false" },
@@ -52,7 +51,6 @@ check_switches (JsonObject *json, GError **error)
     { "resnet_skip_time_act", "false" },
     { "resnet_time_scale_shift", "\"default\"" },
     { "reverse_transformer_layers_per_block", "null" },
-    { "time_cond_proj_dim", "null" },
     { "time_embedding_act_fn", "null" },
     { "time_embedding_dim", "null" },
     { "time_embedding_type", "\"positional\"" },
@@ -163,12 +161,38 @@ read_heads (JsonObject *json, gboolean conditional, SumiUnetConfig *c, GError **
   return TRUE;
 }
 
-/* What only the conditional model has: text, transformers, a projected class embedding. */
+/* Sizes and the pooled text, or a projected class embedding: both have their width in the same field. */
+static gboolean
+read_additions (JsonObject *json, SumiUnetConfig *c, GError **error)
+{
+  static const char *const class_types[] = { "projection", NULL };
+  static const char *const addition_types[] = { "text_time", NULL };
+  guint class_type = 1, addition_type = 1;
+  gint64 width = 0;
+
+  if (!sumi_config_choice (json, "class_embed_type", class_types, &class_type, error)
+      || !sumi_config_choice (json, "addition_embed_type", addition_types, &addition_type, error))
+    return FALSE;
+  if ((class_type == 0 || addition_type == 0)
+      && !sumi_config_required_int (json, "projection_class_embeddings_input_dim", 1, SUMI_MAX_CHANNELS, &width, error))
+    return FALSE;
+  c->projection_class_embeddings_input_dim = class_type == 0 ? width : 0;
+  if (addition_type != 0)
+    return TRUE;
+  c->addition_embed_dim = width;
+  if (!sumi_config_required_int (json, "addition_time_embed_dim", 2, SUMI_MAX_CHANNELS, &c->addition_time_embed_dim,
+                                 error))
+    return FALSE;
+  if (c->addition_time_embed_dim % 2 != 0)
+    return refuse ("addition_time_embed_dim", error, "found %" G_GINT64_FORMAT ", expected an even width",
+                   c->addition_time_embed_dim);
+  return TRUE;
+}
+
+/* What only the conditional model has: text and transformers. */
 static gboolean
 read_conditioning (JsonObject *json, SumiUnetConfig *c, GError **error)
 {
-  static const char *const class_types[] = { "projection", NULL };
-  guint class_type = 1;
   gint64 layers[SUMI_MAX_LEVELS];
   gboolean upcast = FALSE; /* a matter of half-precision arithmetic: read over */
 
@@ -176,16 +200,19 @@ read_conditioning (JsonObject *json, SumiUnetConfig *c, GError **error)
   for (guint i = 0; i < c->n_levels; i++)
     layers[i] = 1;
   if (!sumi_config_int (json, "cross_attention_dim", 1, SUMI_MAX_CHANNELS, &c->cross_attention_dim, error)
-      || !sumi_config_ints (json, "transformer_layers_per_block", c->n_levels, 1, SUMI_MAX_LAYERS, layers, error)
+      || !sumi_config_ints (json, "transformer_layers_per_block", c->n_levels, 0, SUMI_MAX_LAYERS, layers, error)
       || !sumi_config_bool (json, "use_linear_projection", &c->use_linear_projection, error)
       || !sumi_config_bool (json, "upcast_attention", &upcast, error)
-      || !sumi_config_choice (json, "class_embed_type", class_types, &class_type, error))
+      || !sumi_config_int (json, "time_cond_proj_dim", 1, SUMI_MAX_CHANNELS, &c->time_cond_proj_dim, error))
     return FALSE;
   for (guint i = 0; i < c->n_levels; i++)
-    c->transformer_layers[i] = (guint)layers[i];
-  return class_type != 0
-         || sumi_config_required_int (json, "projection_class_embeddings_input_dim", 1, SUMI_MAX_CHANNELS,
-                                      &c->projection_class_embeddings_input_dim, error);
+    {
+      if (layers[i] == 0 && (c->attention[i] || i == c->n_levels - 1))
+        return refuse ("transformer_layers_per_block", error,
+                       "found 0 at level %u, expected at least 1 where it attends", i);
+      c->transformer_layers[i] = (guint)layers[i];
+    }
+  return read_additions (json, c, error);
 }
 
 gboolean
@@ -211,5 +238,7 @@ sumi_unet_config_parse (JsonObject *json, SumiUnetConfig *c, GError **error)
     return refuse ("freq_shift", error, "found %g, expected less than half of the first width", c->freq_shift);
   if (conditional)
     return read_conditioning (json, c, error);
-  return sumi_config_must_be (json, "class_embed_type", "null", error);
+  return sumi_config_must_be (json, "class_embed_type", "null", error)
+         && sumi_config_must_be (json, "addition_embed_type", "null", error)
+         && sumi_config_must_be (json, "time_cond_proj_dim", "null", error);
 }

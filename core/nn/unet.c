@@ -46,33 +46,6 @@ attend (Unet *u, guint i, guint level, SumiNode *x)
 }
 
 static SumiNode *
-downsample (Unet *u, SumiNode *x)
-{
-  SumiGraph *g = u->m->graph;
-  gint64 width = x->shape.d[1];
-
-  sumi_module_push (u->m, "downsamplers.0");
-  if (u->c->downsample_padding == 0)
-    x = sumi_pad (g, sumi_pad (g, x, 2, 0, 1), 3, 0, 1);
-  x = sumi_nn_conv2d (u->m, "conv", x, width, 3, 2, u->c->downsample_padding, TRUE);
-  sumi_module_pop (u->m);
-  return x;
-}
-
-/* To the size of the picture that is concatenated next: an odd size was rounded up on the way down. */
-static SumiNode *
-upsample (Unet *u, SumiNode *x)
-{
-  const SumiNode *next = g_ptr_array_index (u->skips, u->skips->len - 1);
-
-  sumi_module_push (u->m, "upsamplers.0");
-  x = sumi_upsample (u->m->graph, x, next->shape.d[2], next->shape.d[3]);
-  x = sumi_nn_conv2d (u->m, "conv", x, x->shape.d[1], 3, 1, 1, TRUE);
-  sumi_module_pop (u->m);
-  return x;
-}
-
-static SumiNode *
 down_block (Unet *u, guint level, SumiNode *x)
 {
   const SumiUnetConfig *c = u->c;
@@ -87,7 +60,7 @@ down_block (Unet *u, guint level, SumiNode *x)
     }
   if (level + 1 < c->n_levels)
     {
-      x = downsample (u, x);
+      x = sumi_nn_downsample (u->m, x, c->downsample_padding);
       g_ptr_array_add (u->skips, x);
     }
   sumi_module_pop (u->m);
@@ -124,28 +97,55 @@ up_block (Unet *u, guint level, SumiNode *x)
         x = attend (u, i, level, x);
     }
   if (level > 0)
-    x = upsample (u, x);
+    {
+      /* To the size of the picture that is concatenated next: an odd size was rounded up on the way down. */
+      const SumiNode *next = g_ptr_array_index (u->skips, u->skips->len - 1);
+
+      x = sumi_nn_upsample (u->m, x, next->shape.d[2], next->shape.d[3]);
+    }
   sumi_module_pop (u->m);
   return x;
 }
 
+/* NAME.linear_1, SiLU, NAME.linear_2 of x, added to the time embedding. */
 static SumiNode *
-time_embedding (SumiModule *m, const SumiUnetConfig *c, SumiNode *timestep, SumiNode *class_labels)
+add_embedding (SumiModule *m, const char *name, SumiNode *emb, SumiNode *x)
+{
+  sumi_module_push (m, "%s", name);
+  x = sumi_nn_timestep_mlp (m, x, emb->shape.d[1]);
+  sumi_module_pop (m);
+  return sumi_add (m->graph, emb, x);
+}
+
+/* text_embeds and the sinusoids of the sizes, side by side (Podell et al. 2023, 2.2). */
+static SumiNode *
+text_time (SumiGraph *g, const SumiUnetConfig *c, const SumiUnetConditioning *in)
+{
+  gint64 n = in->time_ids->shape.d[0], k = in->time_ids->shape.d[1], width = c->addition_time_embed_dim;
+  SumiNode *times = sumi_reshape (g, in->time_ids, &SUMI_SHAPE (n * k));
+
+  times = sumi_timestep_embedding (g, times, (guint)width, c->flip_sin_to_cos, c->freq_shift, 10000);
+  times = sumi_reshape (g, times, &SUMI_SHAPE (n, k * width));
+  return sumi_concat (g, 1, (SumiNode *[]){ in->text_embeds, times }, 2);
+}
+
+static SumiNode *
+time_embedding (SumiModule *m, const SumiUnetConfig *c, SumiNode *timestep, const SumiUnetConditioning *in)
 {
   SumiGraph *g = m->graph;
   gint64 width = c->block_out_channels[0];
-  SumiNode *emb, *classes;
+  SumiNode *emb = sumi_timestep_embedding (g, timestep, (guint)width, c->flip_sin_to_cos, c->freq_shift, 10000);
 
-  emb = sumi_timestep_embedding (g, timestep, width, c->flip_sin_to_cos, c->freq_shift, 10000);
   sumi_module_push (m, "time_embedding");
+  if (in->timestep_cond != NULL)
+    emb = sumi_add (g, emb, sumi_nn_linear (m, "cond_proj", in->timestep_cond, width, FALSE));
   emb = sumi_nn_timestep_mlp (m, emb, 4 * width);
   sumi_module_pop (m);
-  if (c->projection_class_embeddings_input_dim == 0)
-    return emb;
-  sumi_module_push (m, "class_embedding");
-  classes = sumi_nn_timestep_mlp (m, class_labels, 4 * width);
-  sumi_module_pop (m);
-  return sumi_add (g, emb, classes);
+  if (in->class_labels != NULL)
+    emb = add_embedding (m, "class_embedding", emb, in->class_labels);
+  if (in->text_embeds != NULL)
+    emb = add_embedding (m, "add_embedding", emb, text_time (g, c, in));
+  return emb;
 }
 
 /* Whether a node has this shape; -1 is any size. NULL fits when nothing is wanted (rank 0). Poisons the graph if not.
@@ -164,18 +164,35 @@ fits (SumiGraph *g, const char *what, const SumiNode *node, const SumiShape *wan
   return ok;
 }
 
+/* The widths of text_embeds and of the sinusoids of the sizes make up what add_embedding takes. */
+static gboolean
+check_addition (SumiGraph *g, const SumiUnetConfig *c, gint64 n, const SumiUnetConditioning *in)
+{
+  gint64 times = -1;
+
+  if (c->addition_time_embed_dim == 0)
+    return fits (g, "text_embeds", in->text_embeds, &SUMI_SCALAR) && fits (g, "time_ids", in->time_ids, &SUMI_SCALAR);
+  if (!fits (g, "time_ids", in->time_ids, &SUMI_SHAPE (n, -1)))
+    return FALSE;
+  times = in->time_ids->shape.d[1] * c->addition_time_embed_dim;
+  return fits (g, "text_embeds", in->text_embeds, &SUMI_SHAPE (n, MAX (c->addition_embed_dim - times, 0)));
+}
+
 static gboolean
 check_inputs (SumiGraph *g, const SumiUnetConfig *c, const SumiNode *sample, const SumiNode *timestep,
-              const SumiNode *states, const SumiNode *labels)
+              const SumiUnetConditioning *in)
 {
   gint64 n = sample->shape.rank > 0 ? sample->shape.d[0] : -1;
   gint64 classes = c->projection_class_embeddings_input_dim;
   SumiShape want_states = c->cross_attention_dim > 0 ? SUMI_SHAPE (n, -1, c->cross_attention_dim) : SUMI_SCALAR;
   SumiShape want_labels = classes > 0 ? SUMI_SHAPE (n, classes) : SUMI_SCALAR;
+  SumiShape want_cond = c->time_cond_proj_dim > 0 ? SUMI_SHAPE (n, c->time_cond_proj_dim) : SUMI_SCALAR;
 
   return fits (g, "sample", sample, &SUMI_SHAPE (-1, c->in_channels, -1, -1))
-         && fits (g, "timestep", timestep, &SUMI_SHAPE (n)) && fits (g, "encoder_hidden_states", states, &want_states)
-         && fits (g, "class_labels", labels, &want_labels);
+         && fits (g, "timestep", timestep, &SUMI_SHAPE (n))
+         && fits (g, "encoder_hidden_states", in->encoder_hidden_states, &want_states)
+         && fits (g, "class_labels", in->class_labels, &want_labels) && check_addition (g, c, n, in)
+         && (in->timestep_cond == NULL || fits (g, "timestep_cond", in->timestep_cond, &want_cond));
 }
 
 SumiNode *
@@ -187,9 +204,9 @@ sumi_unet (SumiModule *m, const SumiUnetConfig *c, SumiNode *sample, SumiNode *t
   Unet u = { m, c, NULL, in.encoder_hidden_states, skips };
   SumiNode *h;
 
-  if (!check_inputs (m->graph, c, sample, timestep, in.encoder_hidden_states, in.class_labels))
+  if (!check_inputs (m->graph, c, sample, timestep, &in))
     return sample;
-  u.temb = time_embedding (m, c, timestep, in.class_labels);
+  u.temb = time_embedding (m, c, timestep, &in);
   h = sumi_nn_conv2d (m, "conv_in", sample, c->block_out_channels[0], 3, 1, 1, TRUE);
   g_ptr_array_add (skips, h);
   for (guint level = 0; level < c->n_levels; level++)
