@@ -7,10 +7,11 @@
  *   "ddpm"         pixels; "unet": a diffusers UNet2DModel configuration
  *   "sd15", "sd21", "sdxl", "sdxl-refiner"
  *                  Stable Diffusion (Rombach et al. 2022; Podell et al. 2023): "unet": a UNet2DConditionModel
- *                  configuration, "vae": an AutoencoderKL configuration, "text_encoder" and, for SDXL, "text_encoder_2":
- *                  CLIP text configurations (the refiner has the second only), "force_zeros_for_empty_prompt", and
- *                  "defaults": {"steps", "guidance_scale", "sampler", "sigmas", "clip_skip", "sample_size"}, what to
- *                  draw with unless asked otherwise (few steps and no guidance for distilled models)
+ *                  configuration, "vae": an AutoencoderKL configuration, "text_encoder" and, for SDXL,
+ *                  "text_encoder_2": CLIP text configurations (the refiner has the second only),
+ *                  "force_zeros_for_empty_prompt", and "defaults": {"steps", "guidance_scale", "sampler",
+ *                  "sigmas", "clip_skip", "sample_size"}, what to draw with unless asked otherwise
+ *                  (few steps and no guidance for distilled models)
  *   "sumi-latent"  text to TAEF2 latents; "unet": a UNet2DConditionModel configuration, "text_encoder": a CLIP text
  *                  configuration, "latents": {"channels", "height", "width", "mean": […], "std": […]} per channel
  * and for all of them "scheduler": a diffusers scheduler configuration (num_train_timesteps, beta_schedule, beta_start,
@@ -52,8 +53,8 @@ typedef struct
   SumiVaeConfig vae;           /* SD1, SD2, SDXL, SDXL_REFINER */
 
   gint64 channels, height, width; /* of the sample that is denoised: pixels or latents, at the model's own size */
-  gint64 in_channels;             /* of what the network sees: channels; 9 for inpainting (mask and masked picture behind
-                                     the sample), 8 for instruct-pix2pix (the picture behind it) */
+  gint64 in_channels;             /* of what the network sees: channels; 9 for inpainting (mask and masked picture
+                                     behind the sample), 8 for instruct-pix2pix (the picture behind it) */
   gint64 out_channels;            /* of the prediction: channels, or twice that with a learned variance */
   guint scale;                    /* pixels a side of one sample value: 1, or 8 for latents */
   double mean[SUMI_TAEF2_CHANNELS], std[SUMI_TAEF2_CHANNELS]; /* LATENT: sample = (latent - mean) / std */
