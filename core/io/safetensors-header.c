@@ -201,7 +201,7 @@ scan_dtype (Scanner *s, SumiSafetensorsEntry *e)
 
   if (name == NULL)
     return FALSE;
-  if (!sumi_dtype_from_name (name, &e->dtype))
+  if (!sumi_dtype_from_name (name, &e->dtype) || sumi_dtype_is_quantised (e->dtype))
     return fail (s, SUMI_ERROR_UNSUPPORTED_DTYPE,
                  "%s: found dtype '%.32s', expected F32, F16, BF16 or another known one", e->name, name);
   return TRUE;

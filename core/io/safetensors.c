@@ -104,8 +104,9 @@ check_length (const char *data, gsize size, guint64 *length, GError **error)
   return FALSE;
 }
 
-SumiTensorMap *
-sumi_safetensors_parse (GBytes *bytes, GError **error)
+/* Slices of bytes; new_tensor is sumi_tensor_new_mapped or _bytes, as they are a mapping or not. */
+static SumiTensorMap *
+parse (GBytes *bytes, SumiTensor *(*new_tensor) (SumiDType, const SumiShape *, GBytes *, GError **), GError **error)
 {
   g_autoptr (SumiTensorMap) map = sumi_tensor_map_new ();
   g_autoptr (GArray) entries = NULL;
@@ -123,13 +124,19 @@ sumi_safetensors_parse (GBytes *bytes, GError **error)
     {
       const SumiSafetensorsEntry *e = &g_array_index (entries, SumiSafetensorsEntry, i);
       g_autoptr (GBytes) part = g_bytes_new_from_bytes (bytes, LENGTH_SIZE + length + e->begin, e->end - e->begin);
-      SumiTensor *t = sumi_tensor_new_bytes (e->dtype, &e->shape, part, error);
+      SumiTensor *t = new_tensor (e->dtype, &e->shape, part, error);
 
       if (t == NULL)
         return NULL;
       sumi_tensor_map_take (map, e->name, t);
     }
   return g_steal_pointer (&map);
+}
+
+SumiTensorMap *
+sumi_safetensors_parse (GBytes *bytes, GError **error)
+{
+  return parse (bytes, sumi_tensor_new_bytes, error);
 }
 
 SumiTensorMap *
@@ -145,7 +152,7 @@ sumi_safetensors_open (const char *path, GError **error)
   if (file == NULL)
     return NULL;
   bytes = g_mapped_file_get_bytes (file);
-  map = sumi_safetensors_parse (bytes, error);
+  map = parse (bytes, sumi_tensor_new_mapped, error);
   if (map == NULL)
     g_prefix_error (error, "%s: ", path);
   return map;
@@ -225,6 +232,7 @@ static gboolean
 append_tensor (GString *json, const Item *item, guint64 begin, GError **error)
 {
   const SumiShape *shape = sumi_tensor_get_shape (item->tensor);
+  SumiDType dtype = sumi_tensor_get_dtype (item->tensor);
 
   if (strcmp (item->name, SUMI_SAFETENSORS_METADATA) == 0)
     {
@@ -232,10 +240,15 @@ append_tensor (GString *json, const Item *item, guint64 begin, GError **error)
                            "found a tensor named " SUMI_SAFETENSORS_METADATA ", which the format keeps for itself");
       return FALSE;
     }
+  if (sumi_dtype_is_quantised (dtype))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSUPPORTED_DTYPE, "%s: found %s, which safetensors has no name for",
+                   item->name, sumi_dtype_name (dtype));
+      return FALSE;
+    }
   if (!append_string (json, item->name, error))
     return FALSE;
-  g_string_append_printf (json, ":{\"dtype\":\"%s\",\"shape\":[",
-                          sumi_dtype_name (sumi_tensor_get_dtype (item->tensor)));
+  g_string_append_printf (json, ":{\"dtype\":\"%s\",\"shape\":[", sumi_dtype_name (dtype));
   for (guint i = 0; i < shape->rank; i++)
     g_string_append_printf (json, i > 0 ? ",%" G_GINT64_FORMAT : "%" G_GINT64_FORMAT, shape->d[i]);
   g_string_append_printf (json, "],\"data_offsets\":[%" G_GUINT64_FORMAT ",%" G_GUINT64_FORMAT "]},", begin,

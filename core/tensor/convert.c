@@ -6,25 +6,64 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "tensor/quantised.h"
 
-/* 1 sign, 4 exponent (bias 7), 3 mantissa bits; no infinity, 0x7f is NaN (Micikevicius et al. 2022, "FP8 formats"). */
-static float
-f8_e4m3_to_f32 (guint8 x)
+#define BLOCK 1024 /* elements at a time, a multiple of every block-quantised type's block */
+
+/* ---- the small float types, through f32 ---- */
+
+/* 1 sign, 4 exponent (bias 7), 3 mantissa bits; no infinity, 0x7f is NaN (Micikevicius et al. 2022, "FP8 formats").
+ * Moved to a half's places the exponent is read with bias 15, which the factor 2^8 makes good, for subnormals too. */
+static void
+f8_e4m3_to_f32_array (float *out, const guint8 *from, gsize n)
 {
-  int exponent = x >> 3 & 15, mantissa = x & 7;
-  float magnitude = exponent == 0 ? ldexpf ((float)mantissa, -9) : ldexpf ((float)(8 + mantissa), exponent - 10);
+  guint16 half[BLOCK];
 
-  if ((x & 0x7f) == 0x7f)
-    return NAN;
-  return x & 0x80 ? -magnitude : magnitude;
+  for (gsize i = 0; i < n; i++)
+    half[i] = (guint16)((from[i] & 0x80) << 8 | (from[i] & 0x7f) << 7);
+  sumi_f16_to_f32_array (out, half, n);
+  for (gsize i = 0; i < n; i++)
+    out[i] = (from[i] & 0x7f) == 0x7f ? NAN : out[i] * 256;
 }
 
 /* The upper byte of an IEEE half. */
-static float
-f8_e5m2_to_f32 (guint8 x)
+static void
+f8_e5m2_to_f32_array (float *out, const guint8 *from, gsize n)
 {
-  return sumi_f16_to_f32 ((guint16)(x << 8));
+  guint16 half[BLOCK];
+
+  for (gsize i = 0; i < n; i++)
+    half[i] = (guint16)(from[i] << 8);
+  sumi_f16_to_f32_array (out, half, n);
 }
+
+/* At most BLOCK elements. FALSE for the types whose values a float does not hold, and for float itself. */
+static gboolean
+small_to_f32 (SumiDType dtype, const char *from, float *out, gsize n)
+{
+  switch (dtype)
+    {
+    case SUMI_F16:
+      sumi_f16_to_f32_array (out, from, n);
+      return TRUE;
+    case SUMI_BF16:
+      sumi_bf16_to_f32_array (out, from, n);
+      return TRUE;
+    case SUMI_F8_E4M3:
+      f8_e4m3_to_f32_array (out, (const guint8 *)from, n);
+      return TRUE;
+    case SUMI_F8_E5M2:
+      f8_e5m2_to_f32_array (out, (const guint8 *)from, n);
+      return TRUE;
+    default:
+      if (!sumi_dtype_is_quantised (dtype))
+        return FALSE;
+      sumi_dequantise (dtype, from, out, n / sumi_dtype_block_length (dtype));
+      return TRUE;
+    }
+}
+
+/* ---- all the others ---- */
 
 #define EACH(TYPE, VALUE)                                                                                              \
   for (gsize i = 0; i < n; i++)                                                                                        \
@@ -45,14 +84,6 @@ f8_e5m2_to_f32 (guint8 x)
         EACH (float, (OUT)x);                                                                                          \
       case SUMI_F64:                                                                                                   \
         EACH (double, (OUT)x);                                                                                         \
-      case SUMI_F16:                                                                                                   \
-        EACH (guint16, (OUT)sumi_f16_to_f32 (x));                                                                      \
-      case SUMI_BF16:                                                                                                  \
-        EACH (guint16, (OUT)sumi_bf16_to_f32 (x));                                                                     \
-      case SUMI_F8_E4M3:                                                                                               \
-        EACH (guint8, (OUT)f8_e4m3_to_f32 (x));                                                                        \
-      case SUMI_F8_E5M2:                                                                                               \
-        EACH (guint8, (OUT)f8_e5m2_to_f32 (x));                                                                        \
       case SUMI_I64:                                                                                                   \
         EACH (gint64, (OUT)x);                                                                                         \
       case SUMI_I32:                                                                                                   \
@@ -71,44 +102,66 @@ f8_e5m2_to_f32 (guint8 x)
         EACH (guint8, (OUT)x);                                                                                         \
       case SUMI_BOOL:                                                                                                  \
         EACH (guint8, (OUT)(x != 0));                                                                                  \
-      case SUMI_N_DTYPES:                                                                                              \
+      default:                                                                                                         \
         break;                                                                                                         \
       }                                                                                                                \
   }
 
-DEFINE_CONVERT (convert_to_f32, float)
-DEFINE_CONVERT (convert_to_f64, double)
+DEFINE_CONVERT (large_to_f32, float)
+DEFINE_CONVERT (large_to_f64, double)
 
+/* At most BLOCK elements, a multiple of a block. */
 static void
-to_f32 (SumiDType dtype, const char *from, float *out, gsize n)
+block_to_f32 (SumiDType dtype, const char *from, float *out, gsize n)
 {
-  if (n == 0)
-    return;
   if (dtype == SUMI_F32)
     memcpy (out, from, n * sizeof *out);
-  else if (dtype == SUMI_F16)
-    sumi_f16_to_f32_array (out, from, n);
-  else if (dtype == SUMI_BF16)
-    sumi_bf16_to_f32_array (out, from, n);
-  else
-    convert_to_f32 (dtype, from, out, n);
+  else if (!small_to_f32 (dtype, from, out, n))
+    large_to_f32 (dtype, from, out, n);
+}
+
+static void
+block_to_f64 (SumiDType dtype, const char *from, double *out, gsize n)
+{
+  float narrow[BLOCK];
+
+  if (!small_to_f32 (dtype, from, narrow, n))
+    {
+      large_to_f64 (dtype, from, out, n);
+      return;
+    }
+  for (gsize i = 0; i < n; i++)
+    out[i] = narrow[i];
+}
+
+/* Where element i lies, for i that begins a block. */
+static const char *
+element_at (const SumiTensor *t, gsize i)
+{
+  SumiDType dtype = sumi_tensor_get_dtype (t);
+
+  return (const char *)sumi_tensor_peek (t) + i / sumi_dtype_block_length (dtype) * sumi_dtype_block_size (dtype);
 }
 
 void
 sumi_tensor_to_f32 (const SumiTensor *t, float *out)
 {
-  to_f32 (sumi_tensor_get_dtype (t), sumi_tensor_peek (t), out, (gsize)sumi_tensor_get_numel (t));
+  gsize n = (gsize)sumi_tensor_get_numel (t);
+
+  for (gsize i = 0; i < n; i += BLOCK)
+    block_to_f32 (sumi_tensor_get_dtype (t), element_at (t, i), out + i, MIN (BLOCK, n - i));
 }
 
 void
 sumi_tensor_to_f64 (const SumiTensor *t, double *out)
 {
-  convert_to_f64 (sumi_tensor_get_dtype (t), sumi_tensor_peek (t), out, (gsize)sumi_tensor_get_numel (t));
+  gsize n = (gsize)sumi_tensor_get_numel (t);
+
+  for (gsize i = 0; i < n; i += BLOCK)
+    block_to_f64 (sumi_tensor_get_dtype (t), element_at (t, i), out + i, MIN (BLOCK, n - i));
 }
 
 /* ---- casting: block by block, through f32 for the small float types and through f64 for the rest ---- */
-
-#define BLOCK 1024
 
 /* The nearest value of the type, ties to even, NaN to 0. The bounds are exact doubles or one step beyond. */
 #define STORE_INTEGER(TYPE, MIN, MAX)                                                                                  \
@@ -160,12 +213,9 @@ store_f64 (SumiDType dtype, void *out, const double *x, gsize n)
       for (gsize i = 0; i < n; i++)
         ((guint8 *)out)[i] = x[i] != 0;
       return TRUE;
-    case SUMI_F8_E4M3:
-    case SUMI_F8_E5M2:
-    case SUMI_N_DTYPES:
-      break;
+    default:
+      return FALSE;
     }
-  return FALSE;
 }
 
 static gboolean
@@ -176,19 +226,19 @@ cast_block (SumiDType from_dtype, const char *from, SumiDType dtype, void *out, 
 
   if (dtype == SUMI_F32)
     {
-      to_f32 (from_dtype, from, out, n);
+      block_to_f32 (from_dtype, from, out, n);
       return TRUE;
     }
   if (dtype == SUMI_F16 || dtype == SUMI_BF16)
     {
-      to_f32 (from_dtype, from, narrow, n);
+      block_to_f32 (from_dtype, from, narrow, n);
       if (dtype == SUMI_F16)
         sumi_f16_from_f32_array (out, narrow, n);
       else
         sumi_bf16_from_f32_array (out, narrow, n);
       return TRUE;
     }
-  convert_to_f64 (from_dtype, from, wide, n);
+  block_to_f64 (from_dtype, from, wide, n);
   return store_f64 (dtype, out, wide, n);
 }
 
@@ -197,7 +247,6 @@ sumi_tensor_cast (const SumiTensor *t, SumiDType dtype, GError **error)
 {
   g_autoptr (SumiTensor) cast = sumi_tensor_new (dtype, sumi_tensor_get_shape (t), error);
   SumiDType from_dtype = sumi_tensor_get_dtype (t);
-  const char *from = sumi_tensor_peek (t);
   gsize n = (gsize)sumi_tensor_get_numel (t);
   char *out;
 
@@ -207,12 +256,11 @@ sumi_tensor_cast (const SumiTensor *t, SumiDType dtype, GError **error)
   if (from_dtype == dtype)
     {
       if (n > 0)
-        memcpy (out, from, sumi_tensor_get_size (t));
+        memcpy (out, sumi_tensor_peek (t), sumi_tensor_get_size (t));
       return g_steal_pointer (&cast);
     }
   for (gsize i = 0; i < n; i += BLOCK)
-    if (!cast_block (from_dtype, from + i * sumi_dtype_size (from_dtype), dtype, out + i * sumi_dtype_size (dtype),
-                     MIN (BLOCK, n - i)))
+    if (!cast_block (from_dtype, element_at (t, i), dtype, out + i * sumi_dtype_size (dtype), MIN (BLOCK, n - i)))
       {
         g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSUPPORTED_DTYPE, "cannot convert %s to %s",
                      sumi_dtype_name (from_dtype), sumi_dtype_name (dtype));
@@ -221,46 +269,60 @@ sumi_tensor_cast (const SumiTensor *t, SumiDType dtype, GError **error)
   return g_steal_pointer (&cast);
 }
 
-/* ---- */
+/* ---- is it finite? ---- */
 
-static gboolean
-floats_are_finite (const float *x, gsize n)
+/* The bits below the sign, and what added to them carries into the sign's place if and only if the exponent is the
+ * largest (in F8_E4M3: if all bits are set). */
+typedef struct
 {
-  guint32 largest = 0;
-  for (gsize i = 0; i < n; i++)
+  guint64 magnitude, carry;
+} FiniteCheck;
+
+static const FiniteCheck finite_checks[SUMI_N_DTYPES] = {
+  [SUMI_F32] = { G_GUINT64_CONSTANT (0x7fffffff7fffffff), G_GUINT64_CONSTANT (0x0080000000800000) },
+  [SUMI_F64] = { G_GUINT64_CONSTANT (0x7fffffffffffffff), G_GUINT64_CONSTANT (0x0010000000000000) },
+  [SUMI_F16] = { G_GUINT64_CONSTANT (0x7fff7fff7fff7fff), G_GUINT64_CONSTANT (0x0400040004000400) },
+  [SUMI_BF16] = { G_GUINT64_CONSTANT (0x7fff7fff7fff7fff), G_GUINT64_CONSTANT (0x0080008000800080) },
+  [SUMI_F8_E4M3] = { G_GUINT64_CONSTANT (0x7f7f7f7f7f7f7f7f), G_GUINT64_CONSTANT (0x0101010101010101) },
+  [SUMI_F8_E5M2] = { G_GUINT64_CONSTANT (0x7f7f7f7f7f7f7f7f), G_GUINT64_CONSTANT (0x0404040404040404) },
+};
+
+/* Eight bytes at a time, whatever they hold: a whole model is looked through before it is used. */
+static gboolean
+bytes_are_finite (const FiniteCheck *check, const char *from, gsize size)
+{
+  guint64 carried = 0, last = 0;
+  gsize words = size / sizeof last, rest = size % sizeof last;
+
+  for (gsize i = 0; i < words; i++)
     {
-      guint32 bits;
-      memcpy (&bits, x + i, sizeof bits);
-      largest = MAX (largest, bits & 0x7fffffff);
+      guint64 word;
+      memcpy (&word, from + i * sizeof word, sizeof word);
+      carried |= (word & check->magnitude) + check->carry;
     }
-  return largest < 0x7f800000;
+  if (rest > 0)
+    memcpy (&last, from + words * sizeof last, rest);
+  carried |= (last & check->magnitude) + check->carry;
+  return (carried & ~check->magnitude) == 0;
 }
 
 gboolean
 sumi_tensor_is_finite (const SumiTensor *t)
 {
   SumiDType dtype = sumi_tensor_get_dtype (t);
-  const char *from = sumi_tensor_peek (t);
-  gsize n = (gsize)sumi_tensor_get_numel (t), size = sumi_dtype_size (dtype);
+  gsize n = (gsize)sumi_tensor_get_numel (t);
 
   if (!sumi_dtype_is_float (dtype))
     return TRUE;
-  for (gsize i = 0; i < n; i += BLOCK)
+  if (!sumi_dtype_is_quantised (dtype))
+    return bytes_are_finite (&finite_checks[dtype], sumi_tensor_peek (t), sumi_tensor_get_size (t));
+  for (gsize i = 0; i < n; i += BLOCK) /* an infinite or NaN scale gives such values, or NaN where it meets a zero */
     {
+      float x[BLOCK];
       gsize m = MIN (BLOCK, n - i);
-      float narrow[BLOCK];
 
-      if (dtype == SUMI_F64) /* a finite double may overflow a float */
-        {
-          double wide[BLOCK];
-          memcpy (wide, from + i * size, m * size);
-          for (gsize j = 0; j < m; j++)
-            if (!isfinite (wide[j]))
-              return FALSE;
-          continue;
-        }
-      to_f32 (dtype, from + i * size, narrow, m);
-      if (!floats_are_finite (narrow, m))
+      sumi_dequantise (dtype, element_at (t, i), x, m / sumi_dtype_block_length (dtype));
+      if (!bytes_are_finite (&finite_checks[SUMI_F32], (const char *)x, m * sizeof *x))
         return FALSE;
     }
   return TRUE;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#define _GNU_SOURCE
 #include "tensor/tensor.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define ALIGNMENT 64
 
@@ -10,7 +13,8 @@ struct _SumiTensor
 {
   gatomicrefcount refs;
   SumiDType dtype;
-  gboolean writable; /* own memory, not a mapped file */
+  gboolean writable; /* own memory */
+  gboolean mapped;   /* a file's pages */
   SumiShape shape;
   gint64 numel;
   char *data; /* within bytes */
@@ -21,25 +25,33 @@ struct _SumiTensor
 static gboolean
 count (SumiDType dtype, const SumiShape *shape, gint64 *numel, gsize *size, GError **error)
 {
-  if (shape->rank <= SUMI_MAX_RANK && sumi_shape_checked_numel (shape, numel)
-      && !__builtin_mul_overflow ((gsize)*numel, sumi_dtype_size (dtype), size) && *size <= G_MAXSSIZE)
+  guint length = sumi_dtype_block_length (dtype);
+
+  if (shape->rank > SUMI_MAX_RANK || !sumi_shape_checked_numel (shape, numel)
+      || __builtin_mul_overflow ((gsize)*numel / length, sumi_dtype_block_size (dtype), size) || *size > G_MAXSSIZE)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_SHAPE,
+                   "found a shape of rank %u with too many or fewer than no elements, "
+                   "expected at most %d dimensions and 2^63 bytes",
+                   shape->rank, SUMI_MAX_RANK);
+      return FALSE;
+    }
+  if (*numel % length == 0)
     return TRUE;
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_SHAPE,
-               "found a shape of rank %u with too many or fewer than no elements, "
-               "expected at most %d dimensions and 2^63 bytes",
-               shape->rank, SUMI_MAX_RANK);
+               "found %" G_GINT64_FORMAT " elements of %s, expected whole blocks of %u", *numel,
+               sumi_dtype_name (dtype), length);
   return FALSE;
 }
 
 /* Takes over bytes. */
 static SumiTensor *
-tensor_new_taking (SumiDType dtype, const SumiShape *shape, gint64 numel, GBytes *bytes, char *data, gboolean writable)
+tensor_new_taking (SumiDType dtype, const SumiShape *shape, gint64 numel, GBytes *bytes, char *data)
 {
-  SumiTensor *t = g_new (SumiTensor, 1);
+  SumiTensor *t = g_new0 (SumiTensor, 1);
 
   g_atomic_ref_count_init (&t->refs);
   t->dtype = dtype;
-  t->writable = writable;
   t->shape = *shape;
   t->numel = numel;
   t->data = data;
@@ -53,6 +65,7 @@ sumi_tensor_new (SumiDType dtype, const SumiShape *shape, GError **error)
   gint64 numel;
   gsize size;
   char *memory, *data;
+  SumiTensor *t;
 
   if (!count (dtype, shape, &numel, &size, error))
     return NULL;
@@ -65,7 +78,9 @@ sumi_tensor_new (SumiDType dtype, const SumiShape *shape, GError **error)
       return NULL;
     }
   data = memory + (ALIGNMENT - (guintptr)memory % ALIGNMENT) % ALIGNMENT;
-  return tensor_new_taking (dtype, shape, numel, g_bytes_new_with_free_func (data, size, free, memory), data, TRUE);
+  t = tensor_new_taking (dtype, shape, numel, g_bytes_new_with_free_func (data, size, free, memory), data);
+  t->writable = TRUE;
+  return t;
 }
 
 SumiTensor *
@@ -84,7 +99,23 @@ sumi_tensor_new_bytes (SumiDType dtype, const SumiShape *shape, GBytes *bytes, G
                    size, sumi_dtype_name (dtype), text);
       return NULL;
     }
-  return tensor_new_taking (dtype, shape, numel, g_bytes_ref (bytes), (char *)g_bytes_get_data (bytes, NULL), FALSE);
+  return tensor_new_taking (dtype, shape, numel, g_bytes_ref (bytes), (char *)g_bytes_get_data (bytes, NULL));
+}
+
+SumiTensor *
+sumi_tensor_new_mapped (SumiDType dtype, const SumiShape *shape, GBytes *bytes, GError **error)
+{
+  SumiTensor *t = sumi_tensor_new_bytes (dtype, shape, bytes, error);
+
+  if (t != NULL)
+    t->mapped = TRUE;
+  return t;
+}
+
+static gsize
+bytes_of (SumiDType dtype, gint64 numel)
+{
+  return (gsize)numel / sumi_dtype_block_length (dtype) * sumi_dtype_block_size (dtype);
 }
 
 static SumiTensor *
@@ -145,7 +176,7 @@ sumi_tensor_get_numel (const SumiTensor *t)
 gsize
 sumi_tensor_get_size (const SumiTensor *t)
 {
-  return (gsize)t->numel * sumi_dtype_size (t->dtype);
+  return bytes_of (t->dtype, t->numel);
 }
 
 const void *
@@ -178,13 +209,17 @@ sumi_tensor_peek_f32 (const SumiTensor *t)
 gboolean
 sumi_tensor_is_aligned (const SumiTensor *t)
 {
-  return (guintptr)t->data % sumi_dtype_size (t->dtype) == 0;
+  return sumi_dtype_is_quantised (t->dtype) || (guintptr)t->data % sumi_dtype_size (t->dtype) == 0;
 }
 
 static SumiTensor *
 tensor_new_view (SumiTensor *t, const SumiShape *shape, gint64 numel, gsize offset)
 {
-  return tensor_new_taking (t->dtype, shape, numel, g_bytes_ref (t->bytes), t->data + offset, t->writable);
+  SumiTensor *view = tensor_new_taking (t->dtype, shape, numel, g_bytes_ref (t->bytes), t->data + offset);
+
+  view->writable = t->writable;
+  view->mapped = t->mapped;
+  return view;
 }
 
 SumiTensor *
@@ -205,6 +240,7 @@ sumi_tensor_reshape (SumiTensor *t, const SumiShape *shape, GError **error)
 SumiTensor *
 sumi_tensor_slice0 (SumiTensor *t, gint64 start, gint64 n, GError **error)
 {
+  guint length = sumi_dtype_block_length (t->dtype);
   SumiShape shape = t->shape;
   gint64 row;
 
@@ -216,6 +252,26 @@ sumi_tensor_slice0 (SumiTensor *t, gint64 start, gint64 n, GError **error)
       return NULL;
     }
   row = shape.d[0] > 0 ? t->numel / shape.d[0] : 0;
+  if (start * row % length != 0 || n * row % length != 0)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH,
+                   "slice: found rows of %" G_GINT64_FORMAT " elements, expected whole blocks of %u for %s", row,
+                   length, sumi_dtype_name (t->dtype));
+      return NULL;
+    }
   shape.d[0] = n;
-  return tensor_new_view (t, &shape, n * row, (gsize)(start * row) * sumi_dtype_size (t->dtype));
+  return tensor_new_view (t, &shape, n * row, bytes_of (t->dtype, start * row));
+}
+
+void
+sumi_tensor_forget_pages (const SumiTensor *t)
+{
+  guintptr page = (guintptr)sysconf (_SC_PAGESIZE);
+  guintptr start = (guintptr)t->data, end = start + sumi_tensor_get_size (t);
+
+  /* Whole pages only: those at the ends are shared with the neighbours. */
+  start = (start + page - 1) / page * page;
+  end = end / page * page;
+  if (t->mapped && end > start)
+    madvise ((void *)start, end - start, MADV_DONTNEED); /* advice: nothing is lost when it is not taken */
 }

@@ -13,7 +13,9 @@ test_dtype (void)
     {
       g_assert_true (sumi_dtype_from_name (sumi_dtype_name (i), &t));
       g_assert_cmpint (t, ==, i);
-      g_assert_cmpuint (sumi_dtype_size (i), >, 0);
+      g_assert_cmpuint (sumi_dtype_block_size (i), >, 0);
+      g_assert_cmpuint (sumi_dtype_size (i), ==, sumi_dtype_is_quantised (i) ? 0 : sumi_dtype_block_size (i));
+      g_assert_true (sumi_dtype_is_quantised (i) == (sumi_dtype_block_length (i) > 1));
     }
   g_assert_false (sumi_dtype_from_name ("F33", &t));
   g_assert_false (sumi_dtype_from_name ("f32", &t));
@@ -141,27 +143,82 @@ test_cast (void)
   g_assert_null (none);
 }
 
+/* sign, exponent, mantissa of an 8-bit float by the definition */
+static double
+f8_by_definition (guint code, int exponent_bits, int bias)
+{
+  int mantissa_bits = 7 - exponent_bits;
+  int exponent = (int)(code >> mantissa_bits) & ((1 << exponent_bits) - 1);
+  double mantissa = ldexp (code & ((1u << mantissa_bits) - 1), -mantissa_bits);
+  double magnitude = exponent == 0 ? ldexp (mantissa, 1 - bias) : ldexp (1 + mantissa, exponent - bias);
+
+  return code & 0x80 ? -magnitude : magnitude;
+}
+
+/* All codes, with NaN at 0x7f in E4M3 and NaN and infinities as in IEEE formats in E5M2; and each code's finiteness. */
 static void
 test_f8 (void)
 {
-  /* values of the table in "FP8 formats for deep learning" */
-  const guint8 e4m3[] = { 0x00, 0x01, 0x08, 0x38, 0x7e, 0xfe, 0x7f },
-               e5m2[] = { 0x00, 0x01, 0x04, 0x3c, 0x7b, 0xfc, 0x7f };
-  const double want4[] = { 0, 0x1p-9, 0x1p-6, 1, 448, -448 }, want5[] = { 0, 0x1p-16, 0x1p-14, 1, 57344, -INFINITY };
-  g_autoptr (GBytes) bytes4 = g_bytes_new_static (e4m3, 7), bytes5 = g_bytes_new_static (e5m2, 7);
-  g_autoptr (SumiTensor) t4 = sumi_tensor_new_bytes (SUMI_F8_E4M3, &SUMI_SHAPE (7), bytes4, NULL);
-  g_autoptr (SumiTensor) t5 = sumi_tensor_new_bytes (SUMI_F8_E5M2, &SUMI_SHAPE (7), bytes5, NULL);
-  double got[7];
+  for (guint e4m3 = 0; e4m3 < 2; e4m3++)
+    for (guint code = 0; code < 256; code++)
+      {
+        guint8 byte = (guint8)code, magnitude = code & 0x7f;
+        g_autoptr (GBytes) bytes = g_bytes_new_static (&byte, 1);
+        g_autoptr (SumiTensor) t
+            = sumi_tensor_new_bytes (e4m3 ? SUMI_F8_E4M3 : SUMI_F8_E5M2, &SUMI_SHAPE (1), bytes, NULL);
+        gboolean nan = e4m3 ? magnitude == 0x7f : magnitude > 0x7c, infinite = !e4m3 && magnitude == 0x7c;
+        double want
+            = infinite ? (code & 0x80 ? -INFINITY : INFINITY) : f8_by_definition (code, e4m3 ? 4 : 5, e4m3 ? 7 : 15);
+        double wide;
+        float narrow;
 
-  sumi_tensor_to_f64 (t4, got);
-  for (int i = 0; i < 6; i++)
-    g_assert_cmpfloat (got[i], ==, want4[i]);
-  g_assert_true (isnan (got[6]));
-  sumi_tensor_to_f64 (t5, got);
-  for (int i = 0; i < 6; i++)
-    g_assert_cmpfloat (got[i], ==, want5[i]);
-  g_assert_true (isnan (got[6]));
-  g_assert_false (sumi_tensor_is_finite (t4));
+        sumi_tensor_to_f64 (t, &wide);
+        sumi_tensor_to_f32 (t, &narrow);
+        g_assert_true (nan ? isnan (wide) && isnan (narrow) : wide == want && narrow == want);
+        g_assert_true (nan || signbit (wide) == (code >= 0x80)); /* zero keeps its sign */
+        g_assert_true (sumi_tensor_is_finite (t) == !(nan || infinite));
+      }
+}
+
+/* d = 0.5 (0x3800) and, in the last block, infinity. */
+static void
+test_quantised (void)
+{
+  guint8 blocks[4 * 34] = { 0 };
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (SumiTensor) t = NULL, good = NULL, flat = NULL, cast = NULL, none = NULL;
+  g_autoptr (GError) error = NULL;
+  float got[64];
+
+  for (int b = 0; b < 4; b++)
+    {
+      blocks[b * 34 + 1] = b == 3 ? 0x7c : 0x38;
+      for (int i = 0; i < 32; i++)
+        blocks[b * 34 + 2 + i] = (guint8)(b * 32 + i - 64);
+    }
+  bytes = g_bytes_new_static (blocks, sizeof blocks);
+  t = sumi_tensor_new_bytes (SUMI_Q8_0, &SUMI_SHAPE (2, 2, 32), bytes, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (sumi_tensor_get_size (t), ==, sizeof blocks);
+  g_assert_false (sumi_tensor_is_finite (t));
+  good = sumi_tensor_slice0 (t, 0, 1, NULL);
+  g_assert_true (sumi_tensor_is_finite (good));
+  flat = sumi_tensor_reshape (good, &SUMI_SHAPE (64), NULL);
+  sumi_tensor_to_f32 (flat, got);
+  for (int i = 0; i < 64; i++)
+    g_assert_cmpfloat (got[i], ==, 0.5f * (float)(i - 64));
+  cast = sumi_tensor_cast (flat, SUMI_F16, NULL);
+  sumi_tensor_to_f32 (cast, got);
+  g_assert_cmpfloat (got[63], ==, -0.5f);
+
+  g_assert_null (sumi_tensor_slice0 (flat, 16, 32, &error)); /* half a block */
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH);
+  g_clear_error (&error);
+  none = sumi_tensor_new (SUMI_Q4_K, &SUMI_SHAPE (3, 128), &error);
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_BAD_SHAPE);
+  g_clear_error (&error);
+  g_assert_null (sumi_tensor_cast (cast, SUMI_Q8_0, &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_UNSUPPORTED_DTYPE);
 }
 
 /* A NaN or infinity is found wherever it lies, in every float type. */
@@ -172,7 +229,7 @@ test_finite (void)
   g_autoptr (SumiTensor) t = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (n), NULL);
 
   for (SumiDType dtype = SUMI_F32; dtype <= SUMI_BF16; dtype++)
-    for (gint64 i = 0; i < n; i += 1500)
+    for (gint64 i = 0; i < n; i += 500)
       {
         g_autoptr (SumiTensor) good = sumi_tensor_cast (t, dtype, NULL), bad = NULL, endless = NULL;
         g_assert_true (sumi_tensor_is_finite (good));
@@ -254,6 +311,7 @@ main (int argc, char **argv)
   g_test_add_func ("/tensor/unaligned", test_unaligned);
   g_test_add_func ("/tensor/cast", test_cast);
   g_test_add_func ("/tensor/f8", test_f8);
+  g_test_add_func ("/tensor/quantised", test_quantised);
   g_test_add_func ("/tensor/finite", test_finite);
   g_test_add_func ("/tensor/views", test_views);
   g_test_add_func ("/tensor/map", test_map);
