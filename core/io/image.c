@@ -140,15 +140,6 @@ sumi_image_load_rgba (const char *path, GError **error)
   return pixbuf != NULL ? pixbuf_to_tensor (pixbuf, NULL, error) : NULL;
 }
 
-char *
-sumi_image_load_text (const char *path, const char *key, GError **error)
-{
-  g_autoptr (GdkPixbuf) pixbuf = load_pixbuf (path, error);
-  g_autofree char *option = g_strconcat ("tEXt::", key, NULL);
-
-  return pixbuf != NULL ? g_strdup (gdk_pixbuf_get_option (pixbuf, option)) : NULL;
-}
-
 /* gdk-pixbuf writes Latin-1 texts as tEXt and all others as iTXt; both are UTF-8 to the reader. */
 gboolean
 sumi_image_save_png (SumiTensor *image, const char *path, const char *const *text, GError **error)

@@ -15,8 +15,6 @@ G_BEGIN_DECLS
 SumiTensor *sumi_image_load (const char *path, guint32 background, GError **error);
 /* As above with alpha kept: U8 (H,W,4). */
 SumiTensor *sumi_image_load_rgba (const char *path, GError **error);
-/* The text stored in a PNG under `key` ("parameters"); NULL without an error when there is none. Free with g_free. */
-char       *sumi_image_load_text (const char *path, const char *key, GError **error);
 
 /* Area-averaging (smaller) or bilinear (larger) resize of U8 (H,W,C) to (height,width,C), each channel by itself. */
 SumiTensor *sumi_image_resize (SumiTensor *image, guint height, guint width, GError **error);

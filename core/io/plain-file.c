@@ -22,3 +22,14 @@ sumi_plain_file_check (const char *path, GError **error)
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSUPPORTED_FORMAT, "%s: found a folder or device, expected a file", path);
   return FALSE;
 }
+
+GBytes *
+sumi_plain_file_map (const char *path, GError **error)
+{
+  g_autoptr (GMappedFile) file = NULL;
+
+  if (!sumi_plain_file_check (path, error))
+    return NULL;
+  file = g_mapped_file_new (path, FALSE, error);
+  return file != NULL ? g_mapped_file_get_bytes (file) : NULL;
+}

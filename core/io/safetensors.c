@@ -142,16 +142,11 @@ sumi_safetensors_parse (GBytes *bytes, GError **error)
 SumiTensorMap *
 sumi_safetensors_open (const char *path, GError **error)
 {
-  g_autoptr (GMappedFile) file = NULL;
-  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GBytes) bytes = sumi_plain_file_map (path, error);
   SumiTensorMap *map;
 
-  if (!sumi_plain_file_check (path, error))
+  if (bytes == NULL)
     return NULL;
-  file = g_mapped_file_new (path, FALSE, error);
-  if (file == NULL)
-    return NULL;
-  bytes = g_mapped_file_get_bytes (file);
   map = parse (bytes, sumi_tensor_new_mapped, error);
   if (map == NULL)
     g_prefix_error (error, "%s: ", path);

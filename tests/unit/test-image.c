@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "io/image.h"
+#include "io/png-text.h"
 
 #include <math.h>
 #include <string.h>
@@ -68,11 +69,11 @@ test_png (void)
   rgba = sumi_image_load_rgba (place.path, &error);
   g_assert_cmpint (sumi_tensor_get_shape (rgba)->d[2], ==, 4);
   g_assert_cmpint (value (rgba, 3), ==, 255);
-  read = sumi_image_load_text (place.path, "parameters", &error);
+  read = sumi_png_read_text (place.path, "parameters", &error);
   g_assert_cmpstr (read, ==, parameters->str);
-  latin = sumi_image_load_text (place.path, "Software", &error);
+  latin = sumi_png_read_text (place.path, "Software", &error);
   g_assert_cmpstr (latin, ==, "Sumi é");
-  none = sumi_image_load_text (place.path, "Author", &error);
+  none = sumi_png_read_text (place.path, "Author", &error);
   g_assert_null (none);
   g_assert_no_error (error);
 
