@@ -114,11 +114,24 @@ beta_at (SumiBetaKind kind, guint T, double start, double end, guint i)
     }
 }
 
-SumiSchedule *
-sumi_schedule_new (SumiBetaKind kind, guint T, double beta_start, double beta_end, GError **error)
+/* What follows from betas. */
+static void
+fill_tables (SumiSchedule *s)
 {
   double ac = 1.0;
 
+  for (guint i = 0; i < s->T; i++)
+    {
+      double previous = ac;
+      ac *= 1.0 - s->betas[i];
+      s->alphas_cumprod[i] = ac;
+      s->posterior_variance[i] = s->betas[i] * (1.0 - previous) / (1.0 - ac);
+    }
+}
+
+SumiSchedule *
+sumi_schedule_new (SumiBetaKind kind, guint T, double beta_start, double beta_end, GError **error)
+{
   if (kind >= SUMI_N_BETAS || T < 1 || T > MAX_T)
     {
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "noise schedule: found %u steps, expected 1 to %d", T,
@@ -138,14 +151,28 @@ sumi_schedule_new (SumiBetaKind kind, guint T, double beta_start, double beta_en
   s->alphas_cumprod = g_new (double, T);
   s->posterior_variance = g_new (double, T);
   for (guint i = 0; i < T; i++)
-    {
-      double previous = ac;
-      s->betas[i] = beta_at (kind, T, beta_start, beta_end, i);
-      ac *= 1.0 - s->betas[i];
-      s->alphas_cumprod[i] = ac;
-      s->posterior_variance[i] = s->betas[i] * (1.0 - previous) / (1.0 - ac);
-    }
+    s->betas[i] = beta_at (kind, T, beta_start, beta_end, i);
+  fill_tables (s);
   return s;
+}
+
+/* Lin et al. 2023, algorithm 1: sqrt (alphas_cumprod) is shifted so that its last value is 0 and stretched so that its
+ * first one stays. */
+void
+sumi_schedule_rescale_zero_snr (SumiSchedule *s)
+{
+  double first = sqrt (s->alphas_cumprod[0]), last = sqrt (s->alphas_cumprod[s->T - 1]), previous = 1.0;
+
+  if (s->T < 2)
+    return; /* first and last are one */
+  for (guint i = 0; i < s->T; i++)
+    {
+      double root = (sqrt (s->alphas_cumprod[i]) - last) * first / (first - last);
+
+      s->betas[i] = 1.0 - root * root / previous;
+      previous = root * root;
+    }
+  fill_tables (s);
 }
 
 void
@@ -209,7 +236,7 @@ sumi_schedule_min_snr_weight (const SumiSchedule *s, guint t, SumiPrediction p, 
     case SUMI_PREDICT_SAMPLE:
       return MIN (snr, gamma);
     default:
-      return MIN (snr, gamma) / snr;
+      return snr > gamma ? gamma / snr : 1.0; /* also where snr is 0 */
     }
 }
 

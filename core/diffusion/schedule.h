@@ -65,6 +65,8 @@ typedef struct
 
 /* T in [1, 100000]; 0 < beta_start <= beta_end < 1 (unused by cosine). */
 SumiSchedule *sumi_schedule_new (SumiBetaKind kind, guint T, double beta_start, double beta_end, GError **error);
+/* Lin et al. 2023: the last timestep becomes pure noise, alphas_cumprod 0 and beta 1, the first one stays as it is. */
+void sumi_schedule_rescale_zero_snr (SumiSchedule *s);
 void sumi_schedule_free (SumiSchedule *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiSchedule, sumi_schedule_free)
 

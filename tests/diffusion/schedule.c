@@ -61,6 +61,11 @@ test_reference_table (void)
   assert_close (1 / sqrt (sumi_schedule_snr (s, 0)), json_object_get_double_member (table, "sigma_min"), 1e-10);
   assert_close (1 / sqrt (sumi_schedule_snr (s, 999)), json_object_get_double_member (table, "sigma_max"), 1e-10);
 
+  sumi_schedule_rescale_zero_snr (s);
+  ac = json_object_get_array_member (table, "zsnr_alphas_cumprod_0_1_500_998_999");
+  for (guint i = 0; i < G_N_ELEMENTS (at); i++)
+    assert_close (s->alphas_cumprod[at[i]], json_array_get_double_element (ac, i), 1e-11);
+
   leading = json_object_get_array_member (table, "leading20_off1");
   trailing = json_object_get_array_member (table, "trailing20");
   linspace = json_object_get_array_member (table, "linspace20");
@@ -73,6 +78,30 @@ test_reference_table (void)
   g_assert_true (sumi_schedule_timesteps (1000, SUMI_SPACING_LINSPACE, 0, 20, steps, NULL));
   for (guint i = 0; i < 20; i++)
     g_assert_cmpint (steps[i], ==, (int)rint (json_array_get_double_element (linspace, i)));
+}
+
+/* Lin et al. 2023: no signal at the end, the beginning as it was, and everything that follows from it finite. */
+static void
+test_zero_snr (void)
+{
+  for (guint kind = 0; kind < SUMI_N_BETAS; kind++)
+    {
+      g_autoptr (SumiSchedule) s = sumi_schedule_new ((SumiBetaKind)kind, 1000, 1e-4, 0.02, NULL);
+      double first = s->alphas_cumprod[0];
+
+      sumi_schedule_rescale_zero_snr (s);
+      assert_close (s->alphas_cumprod[0], first, 1e-12);
+      g_assert_cmpfloat (s->alphas_cumprod[999], ==, 0);
+      g_assert_cmpfloat (s->betas[999], ==, 1);
+      for (guint t = 1; t < 1000; t++)
+        {
+          g_assert_cmpfloat (s->alphas_cumprod[t], <, s->alphas_cumprod[t - 1]);
+          g_assert_cmpfloat (s->betas[t], >, 0);
+          g_assert_cmpfloat (s->posterior_variance[t], >, 0);
+        }
+      g_assert_cmpfloat (sumi_schedule_min_snr_weight (s, 999, SUMI_PREDICT_EPSILON, 5), ==, 1);
+      g_assert_cmpfloat (sumi_schedule_min_snr_weight (s, 999, SUMI_PREDICT_V, 5), ==, 0);
+    }
 }
 
 /* Whatever T and n: descending, different, inside. */
@@ -231,6 +260,7 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/schedule/zero-snr", test_zero_snr);
   g_test_add_func ("/schedule/reference-table", test_reference_table);
   g_test_add_func ("/schedule/timesteps-are-strict", test_timesteps_are_strict);
   g_test_add_func ("/schedule/timesteps-refused", test_timesteps_refused);
