@@ -15,8 +15,8 @@
  *   "sumi-latent"  text to TAEF2 latents; "unet": a UNet2DConditionModel configuration, "text_encoder": a CLIP text
  *                  configuration, "latents": {"channels", "height", "width", "mean": […], "std": […]} per channel
  * and for all of them "scheduler": a diffusers scheduler configuration (num_train_timesteps, beta_schedule, beta_start,
- * beta_end, prediction_type, variance_type, clip_sample, timestep_spacing, steps_offset, set_alpha_to_one), and
- * "sample_size" (pixels) or the latents' size as the size to draw at.
+ * beta_end, prediction_type, variance_type, clip_sample, timestep_spacing, steps_offset, set_alpha_to_one,
+ * rescale_betas_zero_snr), and "sample_size" (pixels) or the latents' size as the size to draw at.
  *
  * "evidence": [text, …] says how it was found out, for people.
  *
@@ -57,26 +57,28 @@ typedef struct
                                      behind the sample), 8 for instruct-pix2pix (the picture behind it) */
   gint64 out_channels;            /* of the prediction: channels, or twice that with a learned variance */
   guint scale;                    /* pixels a side of one sample value: 1, or 8 for latents */
-  double mean[SUMI_TAEF2_CHANNELS], std[SUMI_TAEF2_CHANNELS]; /* LATENT: sample = (latent - mean) / std */
+  double mean[SUMI_TAEF2_CHANNELS], std[SUMI_TAEF2_CHANNELS]; /* sample = (latent - mean) / std, per channel */
 
   SumiBetaKind betas;
   guint num_train_timesteps;
   double beta_start, beta_end;
   SumiPrediction prediction;
-  SumiVariance variance;     /* of DDPM steps */
-  gboolean clip_sample;      /* predicted x_0 is clipped to [-1,1]; the default for pixels */
-  SumiSpacing spacing;       /* default trailing */
-  guint steps_offset;        /* leading only; default 0 */
-  gboolean set_alpha_to_one; /* the last DDIM step lands on x_0 (default), else on timestep 0 */
+  SumiVariance variance;       /* of DDPM steps */
+  gboolean clip_sample;        /* predicted x_0 is clipped to [-1,1]; the default for pixels */
+  SumiSpacing spacing;         /* default trailing */
+  gboolean spacing_by_sampler; /* the file is diffusers' and leaves it out: there, every scheduler has its own default
+                                  (leading for ddpm, ddim, pndm, lcm and tcd; linspace for the others) */
+  guint steps_offset;          /* leading only; default 0 */
+  gboolean set_alpha_to_one;   /* the last DDIM step lands on x_0 (default), else on timestep 0 */
   gboolean rescale_betas_zero_snr; /* Lin et al. 2023: alphas_cumprod end at 0 */
-  gboolean zero_empty;       /* an empty prompt's text states are zeros (SDXL) */
+  gboolean zero_empty;             /* an empty prompt's text states are zeros (SDXL) */
 
   /* What to draw with unless asked otherwise. */
   struct
   {
-    guint steps;           /* 30 */
-    double guidance_scale; /* 7.5; 4 for sumi-latent; 1 for distilled models */
-    const char *sampler;   /* static */
+    guint steps;           /* 30; 4 for consistency models */
+    double guidance_scale; /* 7.5; 4 for sumi-latent; 1 for consistency models, 8 where they are told of it */
+    const char *sampler;   /* static; that of the scheduler's _class_name */
     const char *sigmas;    /* static; NULL: by spacing */
     guint clip_skip;       /* 1: the last layer; 2 the one before */
   } defaults;
@@ -88,6 +90,8 @@ gboolean sumi_model_is_stable_diffusion (const SumiModelConfig *c);
 /* Everything is checked: bad_config names the field; an unknown family is unknown_model. */
 gboolean sumi_model_config_parse (JsonObject *json, SumiModelConfig *c, GError **error);
 const char *sumi_family_name (SumiFamily f);
+/* The noise schedule it was trained under. */
+SumiSchedule *sumi_model_schedule_new (const SumiModelConfig *c, GError **error);
 /* A sample's height and width must be multiples of this to pass the down-sampling evenly. */
 guint sumi_model_granularity (const SumiModelConfig *c);
 

@@ -91,7 +91,7 @@ sumi_pipeline_new (SumiTensorMap *weights, JsonObject *config, const SumiPipelin
   p->model = g_strdup (options->model);
   if (!sumi_model_config_parse (config, c, error) || !check_channels (c, error)
       || (p->engine = sumi_engine_open (options->engine, error)) == NULL
-      || (p->schedule = sumi_schedule_new (c->betas, c->num_train_timesteps, c->beta_start, c->beta_end, error)) == NULL
+      || (p->schedule = sumi_model_schedule_new (c, error)) == NULL
       || (c->family == SUMI_FAMILY_LATENT && !open_latent_parts (p, options, error))
       || !sumi_pipeline_check_weights (p, error))
     return NULL;

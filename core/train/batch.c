@@ -11,8 +11,7 @@ sumi_batch_init (SumiBatch *b, const SumiModelConfig *config, const SumiTrainOpt
   gsize each = config->channels * config->height * config->width;
 
   *b = (SumiBatch){ config, options, samples, captions };
-  b->schedule
-      = sumi_schedule_new (config->betas, config->num_train_timesteps, config->beta_start, config->beta_end, error);
+  b->schedule = sumi_model_schedule_new (config, error);
   if (b->schedule == NULL || (b->x_t = sumi_tensor_new (SUMI_F32, &shape, error)) == NULL
       || (b->target = sumi_tensor_new (SUMI_F32, &shape, error)) == NULL
       || (b->timestep = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (n), error)) == NULL

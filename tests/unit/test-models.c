@@ -129,7 +129,7 @@ test_bad_config (void)
     { "{\"family\":\"\xff\"}", SUMI_ERROR_BAD_CONFIG },
     { "{}", SUMI_ERROR_UNKNOWN_MODEL },
     { "{\"family\":7}", SUMI_ERROR_BAD_CONFIG },
-    { "{\"family\":\"sd15\"}", SUMI_ERROR_UNKNOWN_MODEL },
+    { "{\"family\":\"sd99\"}", SUMI_ERROR_UNKNOWN_MODEL },
     { SMALL_JSON ",\"groups\":3}", SUMI_ERROR_BAD_CONFIG },
     { SMALL_JSON ",\"scheduler\":[]}", SUMI_ERROR_BAD_CONFIG },
     { SMALL_JSON ",\"scheduler\":{\"beta_schedule\":\"x\"}}", SUMI_ERROR_BAD_CONFIG },

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The parts of sumi_model_config_parse. */
+#pragma once
+
+#include "diffusion/model.h"
+
+G_BEGIN_DECLS
+
+#define SUMI_MAX_SAMPLE_SIDE 4096
+
+/* bad_config; FALSE. */
+gboolean sumi_model_refuse (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
+/* A field that is an object. With `required` FALSE, absent gives TRUE and NULL. Borrowed. */
+gboolean sumi_model_object_field (JsonObject *json, const char *name, gboolean required, JsonObject **object,
+                                  GError **error);
+/* "unet": into c->unet, and c->out_channels. */
+gboolean sumi_model_parse_unet (JsonObject *json, SumiModelConfig *c, JsonObject **unet, GError **error);
+
+/* What holds without any scheduler configuration; needs c->family. */
+void sumi_model_scheduler_defaults (SumiModelConfig *c);
+/* A diffusers scheduler configuration. */
+gboolean sumi_model_parse_scheduler (JsonObject *json, SumiModelConfig *c, GError **error);
+/* The families of Stable Diffusion. */
+gboolean sumi_model_parse_stable_diffusion (JsonObject *json, SumiModelConfig *c, GError **error);
+/* "defaults"; after the scheduler, whose class names a sampler. */
+gboolean sumi_model_parse_defaults (JsonObject *json, SumiModelConfig *c, GError **error);
+
+G_END_DECLS
