@@ -43,7 +43,7 @@ compile (Walk *w, const SumiShape *shape, GError **error)
 
 /* The model's output for x at this timestep, of all pictures. */
 static SumiTensor *
-call_model (SumiPlan *plan, const SumiTensor *x, guint timestep, GError **error)
+call_model (SumiPlan *plan, const SumiTensor *x, double timestep, GError **error)
 {
   gint64 n = sumi_tensor_get_shape (x)->d[0];
   g_autoptr (SumiTensor) t = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (n), error);
@@ -73,13 +73,13 @@ take_step (Walk *w, SumiPlan *plan, SumiSampler *s, guint call, SumiTensor *x, G
     return FALSE;
   if (sumi_sampler_needs_noise (s, call) && !(w->last_is_quiet && call + 1 == sumi_sampler_get_n_calls (s)))
     {
-      noise = w->noise (w->p, call, sumi_sampler_get_timestep (s, call), shape, error);
+      noise = w->noise (w->p, call, (guint)sumi_sampler_get_timestep (s, call), shape, error);
       if (noise == NULL)
         return FALSE;
     }
   n_out = (gsize)(sumi_tensor_get_numel (out) / pictures);
   for (gint64 i = 0; i < pictures; i++)
-    sumi_sampler_step (s, call, sumi_tensor_poke_f32 (x) + i * n, sumi_tensor_peek_f32 (out) + i * n_out,
+    sumi_sampler_step (s, call, sumi_tensor_poke_f32 (x) + i * n, sumi_tensor_peek_f32 (out) + i * n_out, NULL,
                        noise != NULL ? sumi_tensor_peek_f32 (noise) + i * n : NULL);
   return TRUE;
 }
@@ -101,7 +101,7 @@ walk (Walk *w, GError **error)
   shape = *sumi_tensor_get_shape (x);
   w->options.schedule = w->schedule;
   w->options.timesteps = (const guint *)(void *)w->timesteps->data;
-  w->options.n_timesteps = w->timesteps->len;
+  w->options.steps = w->timesteps->len;
   w->options.n_values = (gsize)(sumi_tensor_get_numel (x) / shape.d[0]);
   if ((plan = compile (w, &shape, error)) == NULL || (s = sumi_sampler_new (w->sampler, &w->options, error)) == NULL)
     return FALSE;

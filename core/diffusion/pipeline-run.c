@@ -20,8 +20,7 @@ typedef struct
 
   SumiWarmPlan *denoiser, *decoder; /* the pipeline's */
   guint calls;                      /* 2 where prompt and negative prompt are asked together, else 1 */
-  guint *timesteps;
-  float *guided; /* n_output; NULL without guidance */
+  float *guided;                    /* n_output; NULL without guidance */
 
   SumiProgressFunc progress;
   gpointer user;
@@ -32,7 +31,6 @@ typedef struct
 static void
 drawing_clear (Drawing *d)
 {
-  g_free (d->timesteps);
   g_free (d->guided);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Drawing, drawing_clear)
@@ -158,32 +156,31 @@ new_sampler (const Drawing *d, GError **error)
 {
   const SumiPipeline *p = d->pipeline;
   const SumiModelConfig *c = &p->config;
-  /* DDPM is defined down to x_0 */
-  gboolean to_data = c->set_alpha_to_one || g_strcmp0 (d->request->sampler, "ddpm") == 0;
   SumiSamplerOptions o = { .schedule = p->schedule,
                            .prediction = c->prediction,
-                           .timesteps = d->timesteps,
-                           .n_timesteps = d->request->steps,
-                           .final_alpha_cumprod = to_data ? 1.0 : p->schedule->alphas_cumprod[0],
+                           .steps = d->request->steps,
+                           .spacing = c->spacing,
+                           .steps_offset = c->steps_offset,
+                           .set_alpha_to_one = c->set_alpha_to_one,
                            .clip_sample = c->clip_sample,
                            .variance = c->variance,
-                           .eta = d->request->eta,
+                           .eta = d->request->eta > 0.0 ? d->request->eta : -1.0, /* else the sampler's own */
                            .n_values = d->n_values };
 
   return sumi_sampler_new (d->request->sampler, &o, error);
 }
 
-/* The model's (guided) output for x at a timestep; borrowed. */
+/* The model's (guided) output for x before a call; borrowed. */
 static const float *
-predict (Drawing *d, const float *x, guint timestep, GError **error)
+predict (Drawing *d, const SumiSampler *sampler, guint call, const float *x, GError **error)
 {
   SumiWarmPlan *k = d->denoiser;
   const float *out = sumi_tensor_peek_f32 (k->output);
 
   for (guint i = 0; i < d->calls; i++)
     {
-      memcpy (sumi_tensor_poke_f32 (k->input) + i * d->n_values, x, d->n_values * sizeof *x);
-      sumi_tensor_poke_f32 (k->timestep)[i] = timestep;
+      sumi_sampler_model_input (sampler, call, x, sumi_tensor_poke_f32 (k->input) + i * d->n_values);
+      sumi_tensor_poke_f32 (k->timestep)[i] = (float)sumi_sampler_get_timestep (sampler, call);
     }
   if (!sumi_plan_set (k->plan, "sample", k->input, error) || !sumi_plan_set (k->plan, "timestep", k->timestep, error)
       || !sumi_plan_run (k->plan, d->cancellable, error) || !sumi_plan_read (k->plan, "output", k->output, error))
@@ -222,16 +219,17 @@ sample (Drawing *d, float *x, SumiRng *rng, GError **error)
                    d->n_values);
       return FALSE;
     }
+  sumi_sampler_start (sampler, x, x);
   for (guint call = 0; call < sumi_sampler_get_n_calls (sampler); call++)
     {
       gboolean noisy = sumi_sampler_needs_noise (sampler, call);
-      const float *output = predict (d, x, sumi_sampler_get_timestep (sampler, call), error);
+      const float *output = predict (d, sampler, call, x, error);
 
       if (output == NULL)
         return FALSE;
       if (noisy)
         sumi_rng_normal (rng, noise, d->n_values);
-      sumi_sampler_step (sampler, call, x, output, noisy ? noise : NULL);
+      sumi_sampler_step (sampler, call, x, output, NULL, noisy ? noise : NULL);
       if (!is_finite (x, d->n_values))
         {
           g_set_error (error, SUMI_ERROR, SUMI_ERROR_NON_FINITE,
@@ -291,9 +289,6 @@ prepare (Drawing *d, GError **error)
   d->n_output = d->n_values / c->channels * c->out_channels;
   d->calls = sumi_pipeline_takes_prompt (p) && r->guidance_scale != 1.0 && r->guidance_scale != 0.0 ? 2 : 1;
   d->n_steps = r->steps * r->batch;
-  d->timesteps = g_new (guint, r->steps);
-  if (!sumi_schedule_timesteps (p->schedule->T, c->spacing, c->steps_offset, r->steps, d->timesteps, error))
-    return FALSE;
   if (d->calls == 2 && (d->guided = g_try_new (float, d->n_output)) == NULL)
     {
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY, "guidance: no memory for %" G_GSIZE_FORMAT " values",

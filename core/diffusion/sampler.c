@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What all samplers share: the table, the walk along the timesteps, predictions of x_0 and eps. */
-#include "diffusion/sampler.h"
+/* What all samplers share: the table, predictions of x_0 and eps, the two views of x. */
+#include "diffusion/sampler-private.h"
 
-static const SumiSamplerClass *const classes[] = { &sumi_sampler_ddim_class, &sumi_sampler_ddpm_class };
-static const char *const names[] = { "ddim", "ddpm", NULL };
+#include <math.h>
+#include <string.h>
 
-G_STATIC_ASSERT (G_N_ELEMENTS (names) == G_N_ELEMENTS (classes) + 1);
+static const SumiSamplerClass *const classes[] = { &sumi_sampler_ddpm_class, &sumi_sampler_ddim_class };
 
-const char *const *
-sumi_sampler_list (void)
-{
-  return names;
-}
+/* ---- construction ---- */
 
 static const SumiSamplerClass *
 find (const char *name)
@@ -22,46 +18,85 @@ find (const char *name)
   return NULL;
 }
 
-const char *
-sumi_sampler_title (const char *name)
+const char *const *
+sumi_sampler_list (void)
+{
+  static const char *names[G_N_ELEMENTS (classes) + 1];
+  static gsize filled = 0;
+
+  if (g_once_init_enter (&filled))
+    {
+      for (guint i = 0; i < G_N_ELEMENTS (classes); i++)
+        names[i] = classes[i]->name;
+      g_once_init_leave (&filled, 1);
+    }
+  return names;
+}
+
+gboolean
+sumi_sampler_has_cfg_pp (const char *name)
 {
   const SumiSamplerClass *klass = find (name);
 
-  return klass != NULL ? klass->title : name;
+  return klass != NULL && klass->cfg_pp;
 }
 
 static gboolean
-check_options (const SumiSamplerOptions *o, GError **error)
+resolve_eta (SumiSampler *s, GError **error)
 {
-  guint ends = o->final_alpha_cumprod > 0 ? 1 : 2; /* a step needs two places */
-
-  if (o->n_timesteps < ends)
+  if (s->klass->eta < 0.0 || s->o.eta < 0.0)
+    s->o.eta = s->klass->eta;
+  else if (!(s->o.eta <= 1.0))
     {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "timesteps: found %u, expected at least %u", o->n_timesteps,
-                   ends);
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "eta: found %g, expected 0 to 1", s->o.eta);
       return FALSE;
     }
-  for (guint i = 0; i < o->n_timesteps; i++)
-    {
-      guint below = i == 0 ? o->schedule->T : o->timesteps[i - 1];
+  return TRUE;
+}
 
-      if (o->timesteps[i] >= below)
+static gboolean
+resolve_order (SumiSampler *s, GError **error)
+{
+  if (s->klass->max_order == 0 || s->o.order == 0)
+    s->o.order = s->klass->order;
+  else if (s->o.order > s->klass->max_order)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "order of %s: found %u, expected 1 to %u", s->klass->name,
+                   s->o.order, s->klass->max_order);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+resolve_churn (SumiSampler *s, GError **error)
+{
+  if (!(s->o.s_churn >= 0.0 && isfinite (s->o.s_churn)))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "s_churn: found %g, expected 0 or more", s->o.s_churn);
+      return FALSE;
+    }
+  if (!s->klass->churns)
+    s->o.s_churn = 0.0;
+  return TRUE;
+}
+
+static gboolean
+allocate (SumiSampler *s, GError **error)
+{
+  float **all[] = { &s->x_start, &s->eps, s->klass->cfg_pp ? &s->uncond_x_start : NULL,
+                    s->klass->cfg_pp ? &s->uncond_eps : NULL, s->klass->second_sigma != NULL ? &s->saved : NULL };
+
+  for (guint i = 0; i < G_N_ELEMENTS (all) + s->klass->n_history; i++)
+    {
+      float **place = i < G_N_ELEMENTS (all) ? all[i] : &s->history[i - G_N_ELEMENTS (all)];
+
+      if (place != NULL && (*place = g_try_new0 (float, s->o.n_values)) == NULL && s->o.n_values > 0)
         {
-          g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "timesteps[%u]: found %u, expected less than %u", i,
-                       o->timesteps[i], below);
+          g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY, "sampler: no memory for %" G_GSIZE_FORMAT " values",
+                       s->o.n_values);
           return FALSE;
         }
-    }
-  if (!(o->eta >= 0.0 && o->eta <= 1.0))
-    {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "eta: found %g, expected 0 to 1", o->eta);
-      return FALSE;
-    }
-  if (!(o->final_alpha_cumprod >= 0.0 && o->final_alpha_cumprod <= 1.0))
-    {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "final alphas_cumprod: found %g, expected 0 to 1",
-                   o->final_alpha_cumprod);
-      return FALSE;
     }
   return TRUE;
 }
@@ -69,31 +104,21 @@ check_options (const SumiSamplerOptions *o, GError **error)
 SumiSampler *
 sumi_sampler_new (const char *name, const SumiSamplerOptions *options, GError **error)
 {
-  const SumiSamplerClass *klass = find (name);
-  g_autoptr (SumiSampler) s = NULL;
+  g_autoptr (SumiSampler) s = g_new0 (SumiSampler, 1);
 
-  if (klass == NULL)
-    {
-      g_autofree char *all = g_strjoinv (" or ", (char **)names);
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "sampler: found '%s', expected %s", name != NULL ? name : "",
-                   all);
-      return NULL;
-    }
-  if (!check_options (options, error))
-    return NULL;
-
-  s = g_new0 (SumiSampler, 1);
-  s->klass = klass;
+  s->klass = find (name);
   s->o = *options;
-  s->o.timesteps = s->timesteps = g_memdup2 (options->timesteps, options->n_timesteps * sizeof *options->timesteps);
-  s->x_start = g_try_new (float, options->n_values);
-  s->eps = g_try_new (float, options->n_values);
-  if (s->x_start == NULL || s->eps == NULL)
+  if (s->klass == NULL)
     {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY, "sampler: no memory for %" G_GSIZE_FORMAT " values",
-                   options->n_values);
+      g_autofree char *all = g_strjoinv (", ", (char **)sumi_sampler_list ());
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "sampler: found '%s', expected one of %s",
+                   name != NULL ? name : "", all);
       return NULL;
     }
+  if (!resolve_eta (s, error) || !resolve_order (s, error) || !resolve_churn (s, error)
+      || !sumi_sampler_plan_walk (s, error) || !allocate (s, error))
+    return NULL;
+  s->o.timesteps = NULL; /* the caller's */
   return g_steal_pointer (&s);
 }
 
@@ -102,54 +127,157 @@ sumi_sampler_free (SumiSampler *s)
 {
   if (s == NULL)
     return;
-  g_free (s->timesteps);
+  g_free (s->steps);
+  g_free (s->calls);
   g_free (s->x_start);
   g_free (s->eps);
+  g_free (s->uncond_x_start);
+  g_free (s->uncond_eps);
+  g_free (s->saved);
+  for (guint i = 0; i < SUMI_SAMPLER_MAX_HISTORY; i++)
+    g_free (s->history[i]);
   g_free (s);
 }
+
+void
+sumi_sampler_remember (SumiSampler *s, const float *values)
+{
+  guint n = s->klass->n_history;
+  float *oldest = s->history[n - 1];
+
+  memmove (s->history + 1, s->history, (n - 1) * sizeof *s->history);
+  s->history[0] = memcpy (oldest, values, s->o.n_values * sizeof *values);
+  s->n_history = MIN (s->n_history + 1, n);
+}
+
+/* ---- the walk ---- */
 
 guint
 sumi_sampler_get_n_calls (const SumiSampler *s)
 {
-  return s->o.final_alpha_cumprod > 0 ? s->o.n_timesteps : s->o.n_timesteps - 1;
+  return s->n_calls;
 }
 
-guint
+static const SumiNoiseLevel *
+level_before (const SumiSampler *s, guint call)
+{
+  return call < s->n_calls ? &s->calls[call].at : &s->steps[s->n_steps - 1].to;
+}
+
+double
 sumi_sampler_get_timestep (const SumiSampler *s, guint call)
 {
-  g_return_val_if_fail (call < s->o.n_timesteps, 0);
-  return s->timesteps[call];
+  g_return_val_if_fail (call < s->n_calls, 0);
+  return s->calls[call].at.timestep;
 }
 
-static double
-alpha_after (const SumiSampler *s, guint call)
+double
+sumi_sampler_get_sigma (const SumiSampler *s, guint call)
 {
-  if (call + 1 == s->o.n_timesteps)
-    return s->o.final_alpha_cumprod;
-  return s->o.schedule->alphas_cumprod[s->timesteps[call + 1]];
+  return level_before (s, call)->sigma;
 }
 
 gboolean
 sumi_sampler_needs_noise (const SumiSampler *s, guint call)
 {
-  g_return_val_if_fail (call < sumi_sampler_get_n_calls (s), FALSE);
-  return s->klass->needs_noise (s, s->o.schedule->alphas_cumprod[s->timesteps[call]], alpha_after (s, call));
+  g_return_val_if_fail (call < s->n_calls, FALSE);
+  return s->klass->noise != NULL && s->klass->noise (s, &s->calls[call]) > 0.0;
+}
+
+guint
+sumi_sampler_first_call (const SumiSampler *s, double strength)
+{
+  guint steps = (guint)CLAMP (s->n_steps * strength, 0.0, (double)s->n_steps), first = s->n_steps - steps;
+
+  for (guint call = 0; call < s->n_calls; call++)
+    if (s->calls[call].step >= first && s->calls[call].stage == 0)
+      return call;
+  return s->n_calls;
+}
+
+/* ---- views ---- */
+
+gboolean
+sumi_sampler_is_sigma_view (const SumiSampler *s)
+{
+  return s->klass->sigma_view;
 }
 
 void
-sumi_sampler_step (SumiSampler *s, guint call, float *x, const float *model_output, const float *noise)
+sumi_sampler_start (const SumiSampler *s, const float *noise, float *x)
 {
-  gboolean learned = s->o.variance == SUMI_VARIANCE_LEARNED_RANGE;
-  guint t;
+  for (gsize i = 0; i < s->o.n_values; i++)
+    x[i] = (float)(s->start_scale * noise[i]);
+}
 
-  g_return_if_fail (call < sumi_sampler_get_n_calls (s));
-  t = s->timesteps[call];
-  sumi_schedule_predict (s->o.schedule, t, s->o.prediction, x, model_output, s->x_start, s->eps, s->o.n_values);
-  if (s->o.clip_sample)
-    for (gsize i = 0; i < s->o.n_values; i++)
-      s->x_start[i] = CLAMP (s->x_start[i], -1.0f, 1.0f);
-  s->klass->step (s, s->o.schedule->alphas_cumprod[t], alpha_after (s, call), x,
-                  learned ? model_output + s->o.n_values : NULL, noise);
+void
+sumi_sampler_add_noise (const SumiSampler *s, guint call, const float *x_0, const float *noise, float *x)
+{
+  const SumiNoiseLevel *at = level_before (s, call);
+  double c_x = s->klass->sigma_view ? 1.0 : sqrt (at->alphas_cumprod);
+  double c_noise = s->klass->sigma_view ? at->sigma : sqrt (1.0 - at->alphas_cumprod);
+
+  if (call >= s->n_calls && !s->ends_noisy)
+    {
+      memmove (x, x_0, s->o.n_values * sizeof *x);
+      return;
+    }
+  for (gsize i = 0; i < s->o.n_values; i++)
+    x[i] = (float)(c_x * x_0[i] + c_noise * noise[i]);
+}
+
+void
+sumi_sampler_model_input (const SumiSampler *s, guint call, const float *x, float *input)
+{
+  g_return_if_fail (call < s->n_calls);
+  if (!s->klass->sigma_view)
+    {
+      memmove (input, x, s->o.n_values * sizeof *x);
+      return;
+    }
+  double scale = sqrt (s->calls[call].at.alphas_cumprod);
+  for (gsize i = 0; i < s->o.n_values; i++)
+    input[i] = (float)(scale * x[i]);
+}
+
+/* ---- a step ---- */
+
+static void
+predict (const SumiSampler *s, const SumiNoiseLevel *at, const float *x, const float *output, float *x_start,
+         float *eps)
+{
+  double scale = s->klass->sigma_view ? sqrt (at->alphas_cumprod) : 1.0;
+
+  sumi_predict (at->alphas_cumprod, scale, s->o.prediction, x, output, x_start, eps, s->o.n_values);
+  if (!s->o.clip_sample)
+    return;
+  for (gsize i = 0; i < s->o.n_values; i++)
+    {
+      x_start[i] = CLAMP (x_start[i], -1.0f, 1.0f);
+      /* k-diffusion's derivative follows the clipped x_0; DDIM's eps stays what the model said, as in diffusers */
+      if (s->klass->sigma_view)
+        eps[i] = (float)((x[i] - (double)x_start[i]) / at->sigma);
+    }
+}
+
+void
+sumi_sampler_step (SumiSampler *s, guint call, float *x, const float *output, const float *uncond, const float *noise)
+{
+  SumiSamplerInput in = { NULL };
+
+  g_return_if_fail (call < s->n_calls);
+  in.call = &s->calls[call];
+  in.step = &s->steps[in.call->step];
+  predict (s, &in.call->at, x, output, s->x_start, s->eps);
+  if (uncond != NULL && s->klass->cfg_pp)
+    {
+      predict (s, &in.call->at, x, uncond, s->uncond_x_start, s->uncond_eps);
+      in.uncond_x_start = s->uncond_x_start;
+      in.uncond_eps = s->uncond_eps;
+    }
+  in.variance = s->o.variance == SUMI_VARIANCE_LEARNED_RANGE ? output + s->o.n_values : NULL;
+  in.noise = sumi_sampler_needs_noise (s, call) ? noise : NULL;
+  s->klass->step (s, &in, x);
 }
 
 const float *

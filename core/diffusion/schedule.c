@@ -270,27 +270,26 @@ sumi_schedule_target (const SumiSchedule *s, guint t, SumiPrediction p, const fl
 }
 
 void
-sumi_schedule_predict (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_t, const float *model_output,
-                       float *x_start, float *eps, gsize n)
+sumi_predict (double alphas_cumprod, double scale, SumiPrediction p, const float *x, const float *model_output,
+              float *x_start, float *eps, gsize n)
 {
-  g_return_if_fail (t < s->T);
-  double a = sqrt (s->alphas_cumprod[t]), b = sqrt (1.0 - s->alphas_cumprod[t]);
+  double a = sqrt (alphas_cumprod), b = sqrt (1.0 - alphas_cumprod);
 
   for (gsize i = 0; i < n; i++)
     {
-      double x = x_t[i], m = model_output[i], x0, e;
+      double x_t = scale * x[i], m = model_output[i], x0, e;
       switch (p)
         {
         case SUMI_PREDICT_V: /* from v = a eps - b x_0 and x_t = a x_0 + b eps */
-          x0 = a * x - b * m;
-          e = a * m + b * x;
+          x0 = a * x_t - b * m;
+          e = a * m + b * x_t;
           break;
         case SUMI_PREDICT_SAMPLE:
           x0 = m;
-          e = (x - a * m) / b;
+          e = (x_t - a * m) / b;
           break;
         default:
-          x0 = (x - b * m) / a;
+          x0 = (x_t - b * m) / a;
           e = m;
         }
       if (x_start != NULL)
@@ -298,4 +297,12 @@ sumi_schedule_predict (const SumiSchedule *s, guint t, SumiPrediction p, const f
       if (eps != NULL)
         eps[i] = (float)e;
     }
+}
+
+void
+sumi_schedule_predict (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_t, const float *model_output,
+                       float *x_start, float *eps, gsize n)
+{
+  g_return_if_fail (t < s->T);
+  sumi_predict (s->alphas_cumprod[t], 1.0, p, x_t, model_output, x_start, eps, n);
 }

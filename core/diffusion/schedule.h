@@ -89,5 +89,8 @@ void sumi_schedule_target (const SumiSchedule *s, guint t, SumiPrediction p, con
 /* Model output at x_t -> predicted x_0 and eps (either may be NULL). */
 void sumi_schedule_predict (const SumiSchedule *s, guint t, SumiPrediction p, const float *x_t,
                             const float *model_output, float *x_start, float *eps, gsize n);
+/* The same at any alphas_cumprod, for an x that is x_t / scale. */
+void sumi_predict (double alphas_cumprod, double scale, SumiPrediction p, const float *x, const float *model_output,
+                   float *x_start, float *eps, gsize n);
 
 G_END_DECLS

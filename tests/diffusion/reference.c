@@ -283,7 +283,7 @@ test_sampling (gconstpointer name)
   x = values (c.in, "x_T", &n);
   shape = *sumi_tensor_get_shape (sumi_tensor_map_peek (c.in, "x_T"));
   one = n / shape.d[0];
-  timesteps = case_timesteps (&c, s, &o.n_timesteps);
+  timesteps = case_timesteps (&c, s, &o.steps);
   o.schedule = s;
   o.timesteps = timesteps;
   o.final_alpha_cumprod = g_str_equal (component, "ddim-sample") ? 0 : 1;
@@ -307,7 +307,7 @@ test_sampling (gconstpointer name)
         noise = call_noise (&c, backwards ? timesteps[call] : call, n);
       for (gint64 i = 0; i < shape.d[0]; i++)
         sumi_sampler_step (sampler, call, x + i * one,
-                           sumi_tensor_peek_f32 (output) + i * (sumi_tensor_get_numel (output) / shape.d[0]),
+                           sumi_tensor_peek_f32 (output) + i * (sumi_tensor_get_numel (output) / shape.d[0]), NULL,
                            noise != NULL ? noise + i * one : NULL);
       memcpy (steps + call * n, x, n * sizeof *x);
     }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Lists of noise levels as k-diffusion and A1111 make them, and sigma between the training timesteps. */
+#pragma once
+
+#include "diffusion/schedule.h"
+
+G_BEGIN_DECLS
+
+/* Names, NULL-terminated: karras exponential polyexponential normal sgm_uniform simple ddim_uniform beta kl_optimal
+ * align_your_steps gits; titles ("SGM Uniform"); others' spellings, also at the end of a sampler's title ("DPM++ 2M
+ * Karras"), NULL when there is none. Static. */
+const char *const *sumi_sigmas_list (void);
+const char *sumi_sigmas_title (const char *name);
+const char *sumi_sigmas_from_title (const char *title);
+
+/* sigma of every training timestep, ascending: T values.  A last one that would be infinite (zero-terminal SNR) comes
+ * from `terminal_alpha` instead. Free with g_free. */
+double *sumi_sigmas_of_schedule (const SumiSchedule *s, double terminal_alpha);
+/* Between training timesteps: linear in log sigma, as k-diffusion. Outside: the nearest end. */
+double sumi_sigmas_to_timestep (const double *table, guint T, double sigma);
+double sumi_sigmas_from_timestep (const double *table, guint T, double timestep);
+
+/* n sigmas of the named list, strictly descending, all positive: out has n places.  usage for another name, or an n the
+ * list cannot have. */
+gboolean sumi_sigmas_fill (const char *name, const double *table, guint T, gboolean sdxl, guint n, double *out,
+                           GError **error);
+
+G_END_DECLS
