@@ -2,6 +2,7 @@
 #include "io/json.h"
 
 #include <glib/gstdio.h>
+#include <string.h>
 
 #define MAX_SIZE (4 << 20) /* json-glib makes some fifty bytes of one */
 #define MAX_DEPTH 64       /* json-glib parses by recursion */
@@ -36,11 +37,43 @@ is_shallow (const char *text, gsize length)
   return TRUE;
 }
 
+/* Python writes numbers that JSON has no words for ("lambda_min_clipped": -Infinity in diffusers' schedulers): they are
+ * read as null.  text: valid UTF-8. */
+static char *
+without_non_finite (const char *text, gsize length)
+{
+  static const char *const words[] = { "-Infinity", "Infinity", "NaN" };
+  GString *out = g_string_sized_new (length);
+  gboolean in_string = FALSE;
+
+  for (gsize i = 0; i < length; i++)
+    {
+      guint w = 0;
+
+      if (in_string && text[i] == '\\' && i + 1 < length)
+        g_string_append_c (out, text[i++]);
+      else if (text[i] == '"')
+        in_string = !in_string;
+      while (w < G_N_ELEMENTS (words)
+             && (in_string || length - i < strlen (words[w]) || memcmp (text + i, words[w], strlen (words[w])) != 0))
+        w++;
+      if (w < G_N_ELEMENTS (words))
+        {
+          g_string_append (out, "null");
+          i += strlen (words[w]) - 1;
+        }
+      else
+        g_string_append_c (out, text[i]);
+    }
+  return g_string_free (out, FALSE);
+}
+
 JsonObject *
 sumi_json_parse (const char *text, gsize length, const char *what, GError **error)
 {
   g_autoptr (JsonParser) parser = json_parser_new ();
   g_autoptr (GError) wrong = NULL;
+  g_autofree char *plain = NULL;
   JsonNode *root;
 
   if (length > MAX_SIZE)
@@ -55,7 +88,8 @@ sumi_json_parse (const char *text, gsize length, const char *what, GError **erro
                    "%s: found bytes that are not UTF-8, or lists in lists in lists, expected JSON", what);
       return NULL;
     }
-  if (!json_parser_load_from_data (parser, text, (gssize)length, &wrong))
+  plain = without_non_finite (text, length);
+  if (!json_parser_load_from_data (parser, plain, -1, &wrong))
     {
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "%s: %s, expected JSON", what, wrong->message);
       return NULL;
