@@ -63,61 +63,36 @@ sumi_graph_schedule (const SumiGraph *g, guint *n)
   return nodes;
 }
 
-/* ---- plans ---- */
+/* ---- packed weights ---- */
 
-static void
-list_leaves (SumiPlan *p)
+SumiPackedWeights *
+sumi_packed_weights_new (SumiEngine *e)
 {
-  guint n;
-  g_autofree SumiNode **nodes = sumi_graph_schedule (p->graph, &n);
+  SumiPackedWeights *w = g_new0 (SumiPackedWeights, 1);
 
-  p->leaves = g_hash_table_new (g_str_hash, g_str_equal);
-  p->unset = g_hash_table_new (g_str_hash, g_str_equal);
-  for (guint i = 0; i < n; i++)
-    if (nodes[i]->name)
-      {
-        g_hash_table_insert (p->leaves, (gpointer)nodes[i]->name, nodes[i]);
-        g_hash_table_add (p->unset, (gpointer)nodes[i]->name);
-      }
+  w->engine = sumi_engine_ref (e);
+  g_ref_count_init (&w->refs);
+  w->shapes = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free);
+  w->store = e->klass->store_new ();
+  return w;
 }
 
-SumiPlan *
-sumi_engine_compile (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *options, GError **error)
+SumiPackedWeights *
+sumi_packed_weights_ref (SumiPackedWeights *w)
 {
-  SumiCompileOptions plain = { .dtype = SUMI_F32 };
-  SumiPlan *p;
-
-  if (!sumi_graph_check (g, error))
-    return NULL;
-  if (sumi_graph_get_n_outputs (g) == 0)
-    {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_ENGINE, "graph: found no output, expected at least one");
-      return NULL;
-    }
-  if (!options)
-    options = &plain;
-  p = e->klass->compile (e, g, options, error);
-  if (!p)
-    return NULL;
-  p->engine = sumi_engine_ref (e);
-  p->graph = sumi_graph_ref (g);
-  p->dtype = options->dtype;
-  p->n_outputs = sumi_graph_get_n_outputs (g);
-  list_leaves (p);
-  return p;
+  g_ref_count_inc (&w->refs);
+  return w;
 }
 
 void
-sumi_plan_free (SumiPlan *p)
+sumi_packed_weights_unref (SumiPackedWeights *w)
 {
-  SumiEngine *e = p->engine;
-  SumiGraph *g = p->graph;
-
-  g_hash_table_unref (p->leaves);
-  g_hash_table_unref (p->unset);
-  e->klass->plan_free (p);
-  sumi_graph_unref (g);
-  sumi_engine_unref (e);
+  if (!g_ref_count_dec (&w->refs))
+    return;
+  w->engine->klass->store_free (w->store);
+  sumi_engine_unref (w->engine);
+  g_hash_table_unref (w->shapes);
+  g_free (w);
 }
 
 static gboolean
@@ -132,6 +107,90 @@ check_shape (const char *what, const char *name, const SumiShape *found, const S
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH, "%s %s: found %s, expected %s", what, name, found_text,
                expected_text);
   return FALSE;
+}
+
+/* The engine keeps one value per name: it must mean the same parameter in all plans. */
+static gboolean
+check_parameters (SumiPackedWeights *w, SumiGraph *g, GError **error)
+{
+  guint n;
+  g_autofree SumiNode **nodes = sumi_graph_schedule (g, &n);
+
+  for (guint i = 0; i < n; i++)
+    {
+      const SumiShape *known = nodes[i]->op == SUMI_OP_PARAM ? g_hash_table_lookup (w->shapes, nodes[i]->name) : NULL;
+
+      if (known && !check_shape ("parameter", nodes[i]->name, &nodes[i]->shape, known, error))
+        return FALSE;
+    }
+  for (guint i = 0; i < n; i++)
+    if (nodes[i]->op == SUMI_OP_PARAM)
+      g_hash_table_insert (w->shapes, (gpointer)nodes[i]->name, g_memdup2 (&nodes[i]->shape, sizeof (SumiShape)));
+  return TRUE;
+}
+
+/* ---- plans ---- */
+
+static void
+list_leaves (SumiPlan *p)
+{
+  guint n;
+  g_autofree SumiNode **nodes = sumi_graph_schedule (p->graph, &n);
+
+  p->leaves = g_hash_table_new (g_str_hash, g_str_equal);
+  for (guint i = 0; i < n; i++)
+    if (nodes[i]->name)
+      g_hash_table_insert (p->leaves, (gpointer)nodes[i]->name, nodes[i]);
+}
+
+SumiPlan *
+sumi_engine_compile (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *options, GError **error)
+{
+  SumiCompileOptions o = options ? *options : (SumiCompileOptions){ .dtype = SUMI_F32 };
+  g_autoptr (SumiPackedWeights) packed = NULL;
+  SumiPlan *p;
+
+  if (!sumi_graph_check (g, error))
+    return NULL;
+  if (sumi_graph_get_n_outputs (g) == 0)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_ENGINE, "graph: found no output, expected at least one");
+      return NULL;
+    }
+  packed = o.packed ? sumi_packed_weights_ref (o.packed) : sumi_packed_weights_new (e);
+  if (packed->engine->klass != e->klass)
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_ENGINE, "packed weights: found those of engine %s, expected %s",
+                   packed->engine->klass->name, e->klass->name);
+      return NULL;
+    }
+  if (!check_parameters (packed, g, error))
+    return NULL;
+  o.packed = packed;
+  p = e->klass->compile (e, g, &o, error);
+  if (!p)
+    return NULL;
+  p->engine = sumi_engine_ref (e);
+  p->graph = sumi_graph_ref (g);
+  p->packed = g_steal_pointer (&packed);
+  p->dtype = o.dtype;
+  p->n_outputs = sumi_graph_get_n_outputs (g);
+  list_leaves (p);
+  return p;
+}
+
+void
+sumi_plan_free (SumiPlan *p)
+{
+  SumiEngine *e = p->engine;
+  SumiGraph *g = p->graph;
+  SumiPackedWeights *packed = p->packed;
+
+  g_hash_table_unref (p->leaves);
+  e->klass->plan_free (p);
+  sumi_packed_weights_unref (packed);
+  sumi_graph_unref (g);
+  sumi_engine_unref (e);
 }
 
 static gboolean
@@ -162,38 +221,50 @@ sumi_plan_set (SumiPlan *p, const char *name, const SumiTensor *value, GError **
   if (!check_shape ("value of", name, sumi_tensor_get_shape (value), &leaf->shape, error)
       || !p->engine->klass->set (p, leaf, value, error))
     return FALSE;
-  g_hash_table_remove (p->unset, name);
+  if (leaf->op == SUMI_OP_PARAM)
+    sumi_tensor_forget_pages (value);
   return TRUE;
+}
+
+gboolean
+sumi_plan_has_value (const SumiPlan *p, const char *name)
+{
+  const SumiNode *leaf = g_hash_table_lookup (p->leaves, name);
+
+  return !leaf || p->engine->klass->has_value (p, leaf);
 }
 
 /* Names the first one that was built, so that the message is always the same. */
 static gboolean
-refuse_unset (const SumiPlan *p, GError **error)
+check_values (const SumiPlan *p, GError **error)
 {
   const SumiNode *first = NULL;
+  guint n_unset = 0;
   GHashTableIter iter;
-  gpointer name;
+  gpointer value;
 
-  g_hash_table_iter_init (&iter, p->unset);
-  while (g_hash_table_iter_next (&iter, &name, NULL))
+  g_hash_table_iter_init (&iter, p->leaves);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
     {
-      const SumiNode *leaf = g_hash_table_lookup (p->leaves, name);
+      const SumiNode *leaf = value;
 
+      if (p->engine->klass->has_value (p, leaf))
+        continue;
+      n_unset++;
       if (!first || leaf->id < first->id)
         first = leaf;
     }
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_TENSOR, "%s: found no value (%u of %u are unset)", first->name,
-               g_hash_table_size (p->unset), g_hash_table_size (p->leaves));
-  return FALSE;
+  if (first)
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_TENSOR, "%s: found no value (%u of %u are unset)", first->name,
+                 n_unset, g_hash_table_size (p->leaves));
+  return first == NULL;
 }
 
 gboolean
 sumi_plan_run (SumiPlan *p, GCancellable *cancellable, GError **error)
 {
   p->has_run = FALSE;
-  if (g_hash_table_size (p->unset) > 0)
-    return refuse_unset (p, error);
-  p->has_run = p->engine->klass->run (p, cancellable, error);
+  p->has_run = check_values (p, error) && p->engine->klass->run (p, cancellable, error);
   return p->has_run;
 }
 
@@ -242,6 +313,13 @@ sumi_plan_read (SumiPlan *p, const char *output, SumiTensor *into, GError **erro
     return refuse_dtype ("room for", output, sumi_tensor_get_dtype (into), "F32", error);
   return check_shape ("room for", output, sumi_tensor_get_shape (into), &node->shape, error)
          && p->engine->klass->read (p, node, into, error);
+}
+
+void
+sumi_plan_trim (SumiPlan *p)
+{
+  p->has_run = FALSE;
+  p->engine->klass->trim (p);
 }
 
 void

@@ -17,19 +17,6 @@ enter_team (const SumiCpuPlan *p)
 }
 
 static void
-free_packs (GArray *packs)
-{
-  for (guint i = 0; i < packs->len; i++)
-    {
-      SumiCpuPack *pack = &g_array_index (packs, SumiCpuPack, i);
-
-      dnnl_memory_desc_destroy (pack->desc);
-      sumi_cpu_product_free (pack->product);
-    }
-  g_array_free (packs, TRUE);
-}
-
-static void
 cpu_plan_free (SumiPlan *base)
 {
   SumiCpuPlan *p = (SumiCpuPlan *)base;
@@ -44,30 +31,17 @@ cpu_plan_free (SumiPlan *base)
       g_clear_pointer (&s->pieces, g_ptr_array_unref);
     }
   g_array_free (p->steps, TRUE);
-  free_packs (p->packs);
   g_array_free (p->buffers, TRUE);
   g_array_free (p->constants, TRUE);
   g_array_free (p->copies, TRUE);
+  g_hash_table_unref (p->forms);
   g_hash_table_unref (p->outputs);
   g_free (p->values);
   g_free (p->wide);
-  sumi_cpu_free_memory (p);
-  dnnl_primitive_attr_destroy (p->attr);
-  dnnl_stream_destroy (p->stream);
-  dnnl_engine_destroy (p->engine);
+  g_free (p->has_value);
+  sumi_cpu_unmap (&p->arena);
+  sumi_cpu_unmap (&p->store);
   g_free (p);
-}
-
-static gboolean
-open_dnnl (SumiCpuPlan *p, GError **error)
-{
-  return sumi_cpu_dnnl_check (dnnl_engine_create (&p->engine, dnnl_cpu, 0), "an engine", error)
-         && sumi_cpu_dnnl_check (dnnl_stream_create (&p->stream, p->engine, dnnl_stream_default_flags), "a stream",
-                                 error)
-         && sumi_cpu_dnnl_check (dnnl_primitive_attr_create (&p->attr), "attributes", error)
-         && sumi_cpu_dnnl_check (dnnl_primitive_attr_set_scratchpad_mode (p->attr, dnnl_scratchpad_mode_user),
-                                 "attributes", error)
-         && sumi_cpu_dnnl_check (dnnl_primitive_attr_set_deterministic (p->attr, 1), "attributes", error);
 }
 
 static SumiCpuPlan *
@@ -77,6 +51,8 @@ plan_new (SumiGraph *g, const SumiCompileOptions *o)
   guint size = sumi_graph_get_size (g);
 
   p->base.graph = g;
+  p->weights = o->packed->store;
+  p->dnnl = &p->weights->dnnl;
   p->dtype = o->dtype;
   p->threads = o->threads > 0 ? o->threads : sumi_cpu_count ();
   p->poison = o->poison;
@@ -85,11 +61,12 @@ plan_new (SumiGraph *g, const SumiCompileOptions *o)
   p->real = sumi_kernels_get (sumi_cpu_features (), o->dtype);
   p->values = g_new0 (SumiValue, size);
   p->wide = g_new0 (gboolean, size);
+  p->has_value = g_new0 (gboolean, size);
   p->buffers = g_array_new (FALSE, FALSE, sizeof (SumiCpuBuffer));
   p->steps = g_array_new (FALSE, FALSE, sizeof (SumiCpuStep));
-  p->packs = g_array_new (FALSE, FALSE, sizeof (SumiCpuPack));
   p->constants = g_array_new (FALSE, FALSE, sizeof (SumiCpuConstant));
   p->copies = g_array_new (FALSE, FALSE, sizeof (SumiCpuCopy));
+  p->forms = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify)g_ptr_array_unref);
   p->outputs = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   return p;
 }
@@ -125,15 +102,12 @@ bind_products (SumiCpuPlan *p, GError **error)
     {
       const SumiCpuStep *s = &g_array_index (p->steps, SumiCpuStep, i);
 
-      if (s->product != NULL && !sumi_cpu_product_bind (p, s->product, error))
+      if (s->product != NULL && !sumi_cpu_bind_product (p, s->product, error))
         return FALSE;
       for (guint k = 0; s->pieces != NULL && k < s->pieces->len; k++)
-        if (!sumi_cpu_product_bind (p, s->pieces->pdata[k], error))
+        if (!sumi_cpu_bind_product (p, s->pieces->pdata[k], error))
           return FALSE;
     }
-  for (guint i = 0; i < p->packs->len; i++)
-    if (!sumi_cpu_product_bind (p, g_array_index (p->packs, SumiCpuPack, i).product, error))
-      return FALSE;
   return TRUE;
 }
 
@@ -198,10 +172,11 @@ cpu_compile (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *o, GError **
     }
   p = plan_new (g, o);
   before = enter_team (p);
-  ok = open_dnnl (p, error) && build (p, error);
+  ok = sumi_cpu_weights_open (p->weights, error) && build (p, error);
   omp_set_num_threads (before);
   if (!ok)
     {
+      sumi_cpu_weights_drop_new (p->weights);
       cpu_plan_free (&p->base);
       return NULL;
     }
@@ -223,43 +198,49 @@ set_index (SumiCpuPlan *p, const SumiValue *v, const SumiTensor *value, GError *
 }
 
 static gboolean
-set_real (SumiCpuPlan *p, const SumiValue *v, const SumiTensor *value, GError **error)
+set_input (SumiCpuPlan *p, const SumiNode *leaf, const SumiTensor *value, GError **error)
 {
-  gboolean used = g_array_index (p->buffers, SumiCpuBuffer, v->buffer).used;
-  g_autofree float *converted = NULL;
-  const float *data;
+  const SumiValue *v = &p->values[leaf->id];
 
-  if (sumi_tensor_get_dtype (value) == SUMI_F32 && sumi_tensor_is_aligned (value))
-    data = sumi_tensor_peek_f32 (value);
-  else
+  if (leaf->kind == SUMI_INDEX)
     {
-      converted = g_try_new (float, (gsize)sumi_tensor_get_numel (value));
-      if (converted == NULL)
-        {
-          g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY,
-                       "no memory to convert a tensor of %" G_GSIZE_FORMAT " bytes", sumi_tensor_get_size (value));
-          return FALSE;
-        }
-      sumi_tensor_to_f32 (value, converted);
-      data = converted;
+      if (!set_index (p, v, value, error))
+        return FALSE;
     }
-  if (used)
-    memcpy (sumi_cpu_at (p, v), data, (gsize)sumi_tensor_get_numel (value) * sizeof (float));
-  return sumi_cpu_pack_parameter (p, v->buffer, data, error);
+  else if (g_array_index (p->buffers, SumiCpuBuffer, v->buffer).used)
+    sumi_tensor_to_f32 (value, sumi_cpu_at (p, v));
+  p->has_value[leaf->id] = TRUE;
+  return TRUE;
 }
 
 static gboolean
 cpu_set (SumiPlan *base, const SumiNode *leaf, const SumiTensor *value, GError **error)
 {
   SumiCpuPlan *p = (SumiCpuPlan *)base;
-  const SumiValue *v = &p->values[leaf->id];
   int before = enter_team (p);
   gint64 start = g_get_monotonic_time ();
-  gboolean ok = leaf->kind == SUMI_INDEX ? set_index (p, v, value, error) : set_real (p, v, value, error);
+  gboolean ok = leaf->op == SUMI_OP_PARAM ? sumi_cpu_weights_set (p->weights, p->f32, leaf->name, value, error)
+                                          : set_input (p, leaf, value, error);
 
   p->set_seconds += (double)(g_get_monotonic_time () - start) * 1e-6;
   omp_set_num_threads (before);
   return ok;
+}
+
+/* A parameter has one when all the forms do that this plan reads. */
+static gboolean
+cpu_has_value (const SumiPlan *base, const SumiNode *leaf)
+{
+  const SumiCpuPlan *p = (const SumiCpuPlan *)base;
+  const GPtrArray *forms;
+
+  if (leaf->op != SUMI_OP_PARAM)
+    return p->has_value[leaf->id];
+  forms = g_hash_table_lookup (p->forms, leaf->name);
+  for (guint i = 0; forms != NULL && i < forms->len; i++)
+    if (!((const SumiCpuForm *)forms->pdata[i])->has_value)
+      return FALSE;
+  return TRUE;
 }
 
 static gboolean
@@ -286,9 +267,15 @@ static gboolean
 cpu_run (SumiPlan *base, GCancellable *cancellable, GError **error)
 {
   SumiCpuPlan *p = (SumiCpuPlan *)base;
-  int before = enter_team (p);
-  gboolean ok = run_steps (p, cancellable, error);
+  gboolean ok;
+  int before;
 
+  if (!p->resident && !sumi_cpu_check_free (p->arena.size, "memory for values", error))
+    return FALSE;
+  p->resident = TRUE;
+  sumi_cpu_weights_end_setting (p->weights);
+  before = enter_team (p);
+  ok = run_steps (p, cancellable, error);
   omp_set_num_threads (before);
   return ok;
 }
@@ -320,12 +307,33 @@ cpu_read (SumiPlan *base, const SumiNode *output, SumiTensor *into, GError **err
 }
 
 static void
+cpu_trim (SumiPlan *base)
+{
+  SumiCpuPlan *p = (SumiCpuPlan *)base;
+
+  sumi_cpu_forget (&p->arena);
+  p->resident = FALSE;
+}
+
+static void
 cpu_memory (const SumiPlan *base, gsize *arena, gsize *parameters)
 {
   const SumiCpuPlan *p = (const SumiCpuPlan *)base;
 
-  *arena = p->arena_size;
-  *parameters = p->store_size;
+  *arena = p->arena.size;
+  *parameters = sumi_cpu_parameter_bytes (p);
+}
+
+static gpointer
+store_new (void)
+{
+  return sumi_cpu_weights_new ();
+}
+
+static void
+store_free (gpointer store)
+{
+  sumi_cpu_weights_free (store);
 }
 
 const SumiEngineClass sumi_engine_cpu_class = {
@@ -333,7 +341,11 @@ const SumiEngineClass sumi_engine_cpu_class = {
   .compile = cpu_compile,
   .plan_free = cpu_plan_free,
   .set = cpu_set,
+  .has_value = cpu_has_value,
   .run = cpu_run,
   .read = cpu_read,
+  .trim = cpu_trim,
   .memory = cpu_memory,
+  .store_new = store_new,
+  .store_free = store_free,
 };

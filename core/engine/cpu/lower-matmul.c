@@ -36,7 +36,7 @@ matrices_of (SumiCpuPlan *p, const SumiNode *n, guint i, gboolean transposed, gu
   SumiShape shape = { .rank = rank };
   guint lead;
 
-  if (!g_array_index (p->buffers, SumiCpuBuffer, v.buffer).leaf && v.dtype != p->dtype)
+  if (g_array_index (p->buffers, SumiCpuBuffer, v.buffer).parameter == NULL && v.dtype != p->dtype)
     v = sumi_cpu_want (p, n, &v, p->dtype, SUMI_ORDER_ROWS);
   if (!has_plain_matrices (&v))
     v = sumi_cpu_want (p, n, &v, v.dtype, SUMI_ORDER_ROWS);
@@ -87,20 +87,29 @@ typedef struct
 } Product;
 
 static dnnl_primitive_desc_t
-describe (SumiCpuPlan *p, const Product *m, gboolean packed, GError **error)
+describe (SumiCpuPlan *p, gconstpointer what, const_dnnl_memory_desc_t b, GError **error)
 {
-  dnnl_memory_desc_t a = sumi_cpu_value_desc (&m->a), y = sumi_cpu_value_desc (&m->y), bias = NULL, b;
+  const Product *m = what;
+  dnnl_memory_desc_t a = sumi_cpu_value_desc (&m->a), y = sumi_cpu_value_desc (&m->y);
+  dnnl_memory_desc_t bias = m->bias != NULL ? sumi_cpu_value_desc (&m->row) : NULL;
   dnnl_primitive_desc_t pd = NULL;
 
-  b = packed ? sumi_cpu_shape_desc (&m->b.shape, p->dtype, dnnl_format_tag_any) : sumi_cpu_value_desc (&m->b);
-  if (m->bias != NULL)
-    bias = sumi_cpu_value_desc (&m->row);
-  sumi_cpu_dnnl_check (dnnl_matmul_primitive_desc_create (&pd, p->engine, a, b, bias, y, p->attr), "a matrix product",
-                       error);
+  sumi_cpu_dnnl_check (dnnl_matmul_primitive_desc_create (&pd, p->dnnl->engine, a, b, bias, y, p->dnnl->attr),
+                       "a matrix product", error);
   dnnl_memory_desc_destroy (a);
-  dnnl_memory_desc_destroy (b);
   dnnl_memory_desc_destroy (y);
   dnnl_memory_desc_destroy (bias);
+  return pd;
+}
+
+/* The right matrix is read where it lies. */
+static dnnl_primitive_desc_t
+describe_plain (SumiCpuPlan *p, const Product *m, GError **error)
+{
+  dnnl_memory_desc_t b = sumi_cpu_value_desc (&m->b);
+  dnnl_primitive_desc_t pd = describe (p, m, b, error);
+
+  dnnl_memory_desc_destroy (b);
   return pd;
 }
 
@@ -112,7 +121,7 @@ product_of (SumiCpuPlan *p, const Product *m, const SumiValue *b, dnnl_primitive
   const int ids[] = { DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, biased ? DNNL_ARG_BIAS : DNNL_ARG_DST, DNNL_ARG_DST };
   const SumiValue *values[] = { &m->a, b, biased ? &m->row : &m->y, &m->y };
 
-  return sumi_cpu_product_new (p, pd, ids, values, biased ? 4 : 3, error);
+  return sumi_cpu_product_new (p->dnnl, pd, ids, values, biased ? 4 : 3, error);
 }
 
 /* ---- in pieces ---- */
@@ -124,10 +133,7 @@ product_of (SumiCpuPlan *p, const Product *m, const SumiValue *b, dnnl_primitive
 static gboolean
 depends_on_threads (dnnl_primitive_desc_t pd)
 {
-  const char *name = "";
-
-  dnnl_primitive_desc_query (pd, dnnl_query_impl_info_str, 0, &name);
-  return !g_str_has_prefix (name, "brg");
+  return !g_str_has_prefix (sumi_cpu_implementation (pd), "brg");
 }
 
 /* The matrix at a place among the leading axes of `shape`, counted row-major. */
@@ -164,7 +170,7 @@ cut_product (Product *m, gboolean rows, gint64 start, gint64 n)
 static gboolean
 add_piece (SumiCpuPlan *p, const Product *m, GPtrArray *products, GError **error)
 {
-  dnnl_primitive_desc_t pd = describe (p, m, FALSE, error);
+  dnnl_primitive_desc_t pd = describe_plain (p, m, error);
   SumiCpuProduct *product = pd != NULL ? product_of (p, m, &m->b, pd, error) : NULL;
 
   if (product != NULL)
@@ -237,7 +243,7 @@ static gboolean
 add_matmul (SumiCpuPlan *p, const SumiNode *n, SumiValue a, SumiValue b, const SumiValue *bias, SumiValue y,
             GError **error)
 {
-  gboolean packed = g_array_index (p->buffers, SumiCpuBuffer, b.buffer).leaf && b.shape.rank == 2;
+  gboolean packed = g_array_index (p->buffers, SumiCpuBuffer, b.buffer).parameter != NULL && b.shape.rank == 2;
   Product m = { cast_leaf (p, n, &a), packed ? b : cast_leaf (p, n, &b), y, bias };
   dnnl_primitive_desc_t pd;
 
@@ -249,7 +255,7 @@ add_matmul (SumiCpuPlan *p, const SumiNode *n, SumiValue a, SumiValue b, const S
         row.d[i] = i + 1 < row.rank ? 1 : y.shape.d[i];
       sumi_value_reshape (bias, &row, &m.row);
     }
-  pd = describe (p, &m, packed, error);
+  pd = packed ? sumi_cpu_describe_weighted (p, &m.b, describe, &m, error) : describe_plain (p, &m, error);
   if (pd == NULL)
     return FALSE;
   if (!depends_on_threads (pd))

@@ -7,19 +7,6 @@
 
 /* ---- convolution ---- */
 
-dnnl_memory_desc_t
-sumi_cpu_shape_desc (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag)
-{
-  dnnl_memory_desc_t desc = NULL;
-  dnnl_dims_t d;
-
-  for (guint i = 0; i < shape->rank; i++)
-    d[i] = shape->d[i];
-  return dnnl_memory_desc_create_with_tag (&desc, (int)shape->rank, d, sumi_cpu_dnnl_dtype (dtype), tag) == dnnl_success
-             ? desc
-             : NULL;
-}
-
 void
 sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiDType dtype, const SumiNode *n, const SumiShape *x,
                            const SumiShape *w, const SumiShape *b, const SumiShape *y)
@@ -49,8 +36,8 @@ sumi_cpu_convolution_forward (SumiCpuPlan *p, const SumiCpuConvolution *c, dnnl_
                               dnnl_primitive_desc_t *pd, GError **error)
 {
   return sumi_cpu_dnnl_check (dnnl_convolution_forward_primitive_desc_create (
-                                  pd, p->engine, kind, dnnl_convolution_direct, c->x, c->w, c->b, c->y, c->stride,
-                                  c->dilation, c->pad_before, c->pad_after, p->attr),
+                                  pd, p->dnnl->engine, kind, dnnl_convolution_direct, c->x, c->w, c->b, c->y, c->stride,
+                                  c->dilation, c->pad_before, c->pad_after, p->dnnl->attr),
                               "conv2d", error);
 }
 
@@ -80,7 +67,7 @@ finish_weighted (SumiCpuPlan *p, const SumiNode *n, dnnl_primitive_desc_t pd, co
       return FALSE;
     }
   y = sumi_cpu_new_value (p, p->dtype, &n->shape, order);
-  product = sumi_cpu_product_new (p, pd, ids, values, bias != NULL ? 4 : 3, error);
+  product = sumi_cpu_product_new (p->dnnl, pd, ids, values, bias != NULL ? 4 : 3, error);
   if (product == NULL)
     return FALSE;
   sumi_cpu_add_product (p, n, product);
@@ -88,39 +75,66 @@ finish_weighted (SumiCpuPlan *p, const SumiNode *n, dnnl_primitive_desc_t pd, co
   return TRUE;
 }
 
+static dnnl_primitive_desc_t
+describe_conv2d (SumiCpuPlan *p, gconstpointer what, const_dnnl_memory_desc_t weights, GError **error)
+{
+  SumiCpuConvolution c = *(const SumiCpuConvolution *)what;
+  dnnl_primitive_desc_t pd = NULL;
+
+  c.w = (dnnl_memory_desc_t)weights;
+  sumi_cpu_convolution_forward (p, &c, dnnl_forward_inference, &pd, error);
+  return pd;
+}
+
 static gboolean
 lower_conv2d (SumiCpuPlan *p, const SumiNode *n, GError **error)
 {
-  gboolean biased = n->n_src > 2, ok;
-  SumiValue x = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_CHANNELS_LAST), b = { 0 };
-  dnnl_primitive_desc_t pd = NULL;
+  gboolean biased = n->n_src > 2;
+  SumiValue x = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_CHANNELS_LAST), w = sumi_cpu_weights_of (p, n, 1), b;
+  dnnl_primitive_desc_t pd;
   SumiCpuConvolution c;
 
   if (biased)
     b = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);
-  sumi_cpu_convolution_init (&c, p->dtype, n, &x.shape, &n->src[1]->shape, biased ? &b.shape : NULL, &n->shape);
-  ok = sumi_cpu_convolution_forward (p, &c, dnnl_forward_inference, &pd, error)
-       && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST,
-                           error);
+  sumi_cpu_convolution_init (&c, p->dtype, n, &x.shape, &w.shape, biased ? &b.shape : NULL, &n->shape);
+  pd = sumi_cpu_describe_weighted (p, &w, describe_conv2d, &c, error);
   sumi_cpu_convolution_clear (&c);
-  return ok;
+  return pd != NULL
+         && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST,
+                             error);
 }
 
-static dnnl_primitive_desc_t
-backward_data_desc (SumiCpuPlan *p, const SumiNode *n, const SumiShape *gx, const SumiShape *gy, GError **error)
+typedef struct
 {
+  const SumiNode *node;
+  const SumiShape *gx, *gy;
+} Backward;
+
+static dnnl_primitive_desc_t
+describe_backward (SumiCpuPlan *p, gconstpointer what, const_dnnl_memory_desc_t weights, GError **error)
+{
+  const Backward *b = what;
   dnnl_primitive_desc_t hint = NULL, pd = NULL;
   SumiCpuConvolution c;
 
-  sumi_cpu_convolution_init (&c, p->dtype, n, gx, &n->src[1]->shape, NULL, gy);
+  sumi_cpu_convolution_init (&c, p->dtype, b->node, b->gx, &b->node->src[1]->shape, NULL, b->gy);
   if (sumi_cpu_convolution_forward (p, &c, dnnl_forward_training, &hint, error))
     sumi_cpu_dnnl_check (dnnl_convolution_backward_data_primitive_desc_create (
-                             &pd, p->engine, dnnl_convolution_direct, c.x, c.w, c.y, c.stride, c.dilation, c.pad_before,
-                             c.pad_after, hint, p->attr),
+                             &pd, p->dnnl->engine, dnnl_convolution_direct, c.x, weights, c.y, c.stride, c.dilation,
+                             c.pad_before, c.pad_after, hint, p->dnnl->attr),
                          "conv2d_bwd_data", error);
   dnnl_primitive_desc_destroy (hint);
   sumi_cpu_convolution_clear (&c);
   return pd;
+}
+
+/* gx: shape of the result, or of a part of it; gy: of the part's source */
+static dnnl_primitive_desc_t
+backward_data_desc (SumiCpuPlan *p, const SumiNode *n, const SumiShape *gx, const SumiShape *gy, GError **error)
+{
+  SumiValue w = sumi_cpu_weights_of (p, n, 1);
+
+  return sumi_cpu_describe_weighted (p, &w, describe_backward, &(Backward){ n, gx, gy }, error);
 }
 
 /* One primitive per picture. */
@@ -145,7 +159,7 @@ add_backward_pictures (SumiCpuPlan *p, const SumiNode *n, const SumiValue *gy, G
       if (i == 0 && !sumi_cpu_want_desc (p, n, &given, desc, w, error))
         dnnl_primitive_desc_destroy (pd);
       else
-        product = sumi_cpu_product_new (p, pd, ids, values, 3, error);
+        product = sumi_cpu_product_new (p->dnnl, pd, ids, values, 3, error);
       if (product == NULL)
         return FALSE;
       g_ptr_array_add (products, product);

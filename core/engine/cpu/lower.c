@@ -9,7 +9,8 @@ lower_leaf (SumiCpuPlan *p, const SumiNode *n)
 
   sumi_value_set_order (&v, SUMI_ORDER_ROWS);
   v.buffer = sumi_cpu_add_stored (p, (gsize)sumi_shape_numel (&n->shape) * sumi_dtype_size (v.dtype));
-  g_array_index (p->buffers, SumiCpuBuffer, v.buffer).leaf = TRUE;
+  if (n->op == SUMI_OP_PARAM)
+    g_array_index (p->buffers, SumiCpuBuffer, v.buffer).parameter = n->name;
   p->values[n->id] = v;
 }
 

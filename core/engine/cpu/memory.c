@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Where buffers lie.  The arena is one mapping that lives as long as the plan: fresh pages are slow to fault in, so
- * they are asked for once, large where the system has large ones. */
+/* Where buffers lie.  The arena is one mapping that lives as long as the plan. */
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "engine/cpu/plan.h"
 #include "graph/memory-plan.h"
-
-#define ALIGNMENT 64
 
 /* An in-place step gives its result the memory of a source that dies there. */
 static gboolean
@@ -62,15 +57,7 @@ scratch_room (SumiCpuPlan *p)
       if (s->product != NULL)
         most = MAX (most, s->product->scratch);
     }
-  for (guint i = 0; i < p->packs->len; i++)
-    most = MAX (most, g_array_index (p->packs, SumiCpuPack, i).product->scratch);
   return most;
-}
-
-static gsize
-aligned (gsize size)
-{
-  return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
 /* Bytes of the arena, G_MAXSIZE when nothing could hold it. */
@@ -94,6 +81,7 @@ place_arena (SumiCpuPlan *p)
   return size;
 }
 
+/* Inputs and constants. */
 static gsize
 place_store (SumiCpuPlan *p)
 {
@@ -103,41 +91,48 @@ place_store (SumiCpuPlan *p)
     {
       SumiCpuBuffer *b = &g_array_index (p->buffers, SumiCpuBuffer, i);
 
-      if (!b->stored || !b->used)
+      if (!b->stored || !b->used || b->form != NULL)
         continue;
       b->offset = size;
       if (b->size > G_MAXSIZE / 2 - size)
         return G_MAXSIZE;
-      size += aligned (b->size);
+      size += sumi_cpu_aligned (b->size);
     }
   return size;
 }
 
-static gsize
-physical_memory (void)
+/* Parameters that steps read as they are need a form too. */
+static gboolean
+want_plain_forms (SumiCpuPlan *p, GError **error)
 {
-  long pages = sysconf (_SC_PHYS_PAGES), page = sysconf (_SC_PAGESIZE);
+  for (guint i = 0; i < sumi_graph_get_size (p->base.graph); i++)
+    {
+      const SumiNode *n = sumi_graph_peek (p->base.graph, i);
+      SumiCpuBuffer *b
+          = n->op == SUMI_OP_PARAM ? &g_array_index (p->buffers, SumiCpuBuffer, p->values[i].buffer) : NULL;
 
-  return pages > 0 && page > 0 ? (gsize)pages * (gsize)page : G_MAXSIZE;
+      if (b == NULL || b->parameter != n->name || !b->used)
+        continue;
+      b->form = sumi_cpu_weights_want (p->weights, n->name, &p->values[i], NULL, error);
+      if (b->form == NULL)
+        return FALSE;
+    }
+  return TRUE;
 }
 
-/* The system may promise more than it has; a plan that cannot fit is refused here rather than killed later. */
-static guint8 *
-map_memory (gsize size, const char *what, GError **error)
+static void
+list_forms (SumiCpuPlan *p)
 {
-  gsize limit = physical_memory ();
-  void *m = size <= limit ? mmap (NULL, MAX (size, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                          : MAP_FAILED;
-
-  if (m == MAP_FAILED)
+  for (guint i = 0; i < p->buffers->len; i++)
     {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY,
-                   "%s: found no room for %.1f MiB, expected it within this machine's %.1f MiB", what, size / 1048576.0,
-                   limit / 1048576.0);
-      return NULL;
+      SumiCpuForm *form = g_array_index (p->buffers, SumiCpuBuffer, i).form;
+      GPtrArray *forms = form != NULL ? g_hash_table_lookup (p->forms, form->parameter) : NULL;
+
+      if (form != NULL && forms == NULL)
+        g_hash_table_insert (p->forms, (gpointer)form->parameter, forms = g_ptr_array_new ());
+      if (form != NULL)
+        g_ptr_array_add (forms, form);
     }
-  madvise (m, MAX (size, 1), MADV_HUGEPAGE);
-  return m;
 }
 
 gboolean
@@ -147,29 +142,36 @@ sumi_cpu_place_buffers (SumiCpuPlan *p, GError **error)
 
   share_memory (p);
   arena = place_arena (p);
-  p->store_size = place_store (p);
-  p->arena_size = arena >= G_MAXSIZE / 2 - scratch ? G_MAXSIZE : aligned (arena) + scratch;
-  p->arena = map_memory (p->arena_size, "memory for values", error);
-  if (p->arena == NULL)
+  if (!sumi_cpu_map (&p->arena, arena >= G_MAXSIZE / 2 - scratch ? G_MAXSIZE : sumi_cpu_aligned (arena) + scratch,
+                     "memory for values", error))
     return FALSE;
-  p->scratch = p->arena + aligned (arena);
-  p->store = map_memory (p->store_size, "memory for parameters", error);
-  return p->store != NULL;
+  p->scratch = p->arena.at + sumi_cpu_aligned (arena);
+  if (!want_plain_forms (p, error) || !sumi_cpu_map (&p->store, place_store (p), "memory for inputs", error)
+      || !sumi_cpu_weights_place (p->weights, error))
+    return FALSE;
+  list_forms (p);
+  return TRUE;
 }
 
-void
-sumi_cpu_free_memory (SumiCpuPlan *p)
+gsize
+sumi_cpu_parameter_bytes (const SumiCpuPlan *p)
 {
-  if (p->arena != NULL)
-    munmap (p->arena, MAX (p->arena_size, 1));
-  if (p->store != NULL)
-    munmap (p->store, MAX (p->store_size, 1));
+  gsize size = p->store.size;
+
+  for (guint i = 0; i < p->buffers->len; i++)
+    {
+      const SumiCpuBuffer *b = &g_array_index (p->buffers, SumiCpuBuffer, i);
+
+      if (b->form != NULL)
+        size += b->form->size;
+    }
+  return size;
 }
 
 void
 sumi_cpu_poison_arena (SumiCpuPlan *p)
 {
-  memset (p->arena, 0xff, p->arena_size); /* NaN in F32 and in BF16 */
+  memset (p->arena.at, 0xff, p->arena.size); /* NaN in F32 and in BF16 */
 }
 
 void
@@ -180,6 +182,6 @@ sumi_cpu_poison_dead (SumiCpuPlan *p, guint step)
       const SumiCpuBuffer *b = &g_array_index (p->buffers, SumiCpuBuffer, i);
 
       if (!b->stored && b->used && b->alias == SUMI_CPU_NO_BUFFER && b->last == step)
-        memset (p->arena + b->offset, 0xff, b->size);
+        memset (p->arena.at + b->offset, 0xff, b->size);
     }
 }

@@ -20,7 +20,7 @@ run_pieces (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
       guint8 *scratch = (guint8 *)p->scratch + room * (gsize)omp_get_thread_num ();
 
       dnnl_memory_set_data_handle (product->args[product->n_args - 1].memory, scratch);
-      failed += !sumi_cpu_product_execute (p, product, sumi_op_name (s->node->op), NULL);
+      failed += !sumi_cpu_product_execute (p->dnnl, product, sumi_op_name (s->node->op), NULL);
     }
   if (failed > 0)
     g_set_error (error, SUMI_ERROR, SUMI_ERROR_ENGINE, "%s: oneDNN failed", sumi_op_name (s->node->op));

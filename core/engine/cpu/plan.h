@@ -2,14 +2,13 @@
 /* The cpu engine's plan: buffers, and steps that read and write them.
  *
  * Lowering (lower*.c) turns each node into a value (a view of a buffer) and, where work is needed, into steps.
- * Then buffers get their place: those of leaves and packed parameters in the store, which lives as long as the plan,
- * the others in the arena by lifetime.  All addresses are fixed before the first run. */
+ * Then buffers get their place: parameters among the weights, which plans may share, inputs and constants in the store,
+ * which lives as long as the plan, the others in the arena by lifetime.  All addresses are fixed before the first run.
+ */
 #pragma once
 
-#include <dnnl.h>
-
-#include "engine/cpu/kernels/kernels.h"
-#include "engine/cpu/value.h"
+#include "engine/cpu/room.h"
+#include "engine/cpu/weights.h"
 #include "engine/engine.h"
 
 G_BEGIN_DECLS
@@ -18,30 +17,19 @@ typedef struct _SumiCpuPlan SumiCpuPlan;
 typedef struct _SumiCpuStep SumiCpuStep;
 typedef gboolean (*SumiCpuRun) (SumiCpuPlan *p, const SumiCpuStep *s, GError **error);
 
-#define SUMI_CPU_MAX_ARGS 4
 #define SUMI_CPU_NO_BUFFER G_MAXUINT
 
 typedef struct
 {
-  gsize size;        /* bytes */
-  gsize offset;      /* in the store or the arena */
-  guint first, last; /* steps between which it is alive */
-  gboolean stored;   /* of a leaf, a constant or a packed parameter: in the store */
-  gboolean leaf;     /* set by sumi_plan_set */
-  gboolean used;     /* some step reads or writes it */
-  guint alias;       /* takes the memory of this buffer (in-place steps), or SUMI_CPU_NO_BUFFER */
+  gsize size;            /* bytes */
+  gsize offset;          /* in the store or the arena */
+  guint first, last;     /* steps between which it is alive */
+  gboolean stored;       /* of a leaf, a constant or a packed parameter: not in the arena */
+  gboolean used;         /* some step reads or writes it */
+  const char *parameter; /* of a parameter as it is: its name */
+  SumiCpuForm *form;     /* of a parameter: where it lies */
+  guint alias;           /* takes the memory of this buffer (in-place steps), or SUMI_CPU_NO_BUFFER */
 } SumiCpuBuffer;
-
-/* A oneDNN primitive with its arguments. */
-typedef struct
-{
-  dnnl_primitive_t primitive;
-  char *implementation; /* what oneDNN calls it */
-  gsize scratch;        /* bytes; the scratchpad is the last argument */
-  guint n_args;
-  dnnl_exec_arg_t args[SUMI_CPU_MAX_ARGS + 1];
-  SumiValue values[SUMI_CPU_MAX_ARGS];
-} SumiCpuProduct;
 
 struct _SumiCpuStep
 {
@@ -60,14 +48,6 @@ struct _SumiCpuStep
   double seconds;    /* spent so far, when the plan is profiled */
 };
 
-/* A parameter in the form that a product wants, made when the parameter is set: a reorder of a view of it. */
-typedef struct
-{
-  SumiValue from, to;
-  dnnl_memory_desc_t desc; /* owned by the product's primitive */
-  SumiCpuProduct *product;
-} SumiCpuPack;
-
 /* The constant of a fill node, once in the store. */
 typedef struct
 {
@@ -84,26 +64,26 @@ typedef struct
 struct _SumiCpuPlan
 {
   SumiPlan base;
-  dnnl_engine_t engine;
-  dnnl_stream_t stream;
-  dnnl_primitive_attr_t attr;    /* scratchpad by the user, deterministic */
+  SumiCpuWeights *weights;       /* of base.packed */
+  const SumiCpuDnnl *dnnl;       /* theirs */
   const SumiKernels *f32, *real; /* kernels for F32, and for the plan's storage type */
   SumiDType dtype;               /* of activations: F32 or BF16 */
   guint threads;
   gboolean poison, profile;
 
-  SumiValue *values;   /* by node id */
-  gboolean *wide;      /* by node id: stays F32 in a BF16 plan */
-  GArray *buffers;     /* SumiCpuBuffer */
-  GArray *steps;       /* SumiCpuStep */
-  GArray *packs;       /* SumiCpuPack */
-  GArray *constants;   /* SumiCpuConstant */
-  GArray *copies;      /* SumiCpuCopy */
-  GHashTable *outputs; /* node -> SumiValue*, dense row-major, F32 */
-  guint8 *store, *arena;
-  double set_seconds;           /* spent in setting values, when the plan is profiled */
-  gsize store_size, arena_size; /* the arena ends with the scratch room */
+  SumiValue *values;        /* by node id */
+  gboolean *wide;           /* by node id: stays F32 in a BF16 plan */
+  gboolean *has_value;      /* by node id, for inputs */
+  GArray *buffers;          /* SumiCpuBuffer */
+  GArray *steps;            /* SumiCpuStep */
+  GArray *constants;        /* SumiCpuConstant */
+  GArray *copies;           /* SumiCpuCopy */
+  GHashTable *forms;        /* interned name -> GPtrArray of the forms of this parameter that are read */
+  GHashTable *outputs;      /* node -> SumiValue*, dense row-major, F32 */
+  SumiCpuRoom store, arena; /* the arena ends with the scratch room */
+  gboolean resident;        /* the arena has its pages */
   void *scratch;
+  double set_seconds; /* spent in setting values */
 };
 
 /* ---- building (build.c) ---- */
@@ -135,30 +115,25 @@ gboolean sumi_cpu_lower_product (SumiCpuPlan *p, const SumiNode *n, GError **err
 void sumi_cpu_lower_kernel (SumiCpuPlan *p, const SumiNode *n);                      /* lower-kernels.c */
 void sumi_cpu_choose_dtypes (SumiCpuPlan *p, SumiNode *const *nodes, guint n);       /* dtypes.c */
 
-/* ---- products (onednn.c) ---- */
-/* FALSE with an error when the status is not success. */
-gboolean sumi_cpu_dnnl_check (dnnl_status_t status, const char *what, GError **error);
-dnnl_data_type_t sumi_cpu_dnnl_dtype (SumiDType dtype);
-/* Describes a value where it lies. */
-dnnl_memory_desc_t sumi_cpu_value_desc (const SumiValue *v);
-/* A primitive with arguments `ids`: DNNL_ARG_SRC…  NULL with an error. Consumes pd. */
-SumiCpuProduct *sumi_cpu_product_new (SumiCpuPlan *p, dnnl_primitive_desc_t pd, const int *ids,
-                                      const SumiValue *const *values, guint n, GError **error);
-void sumi_cpu_product_free (SumiCpuProduct *product);
+/* ---- products (products.c) ---- */
 /* Adds the step of a product: the last of its values is written. Takes product. */
 void sumi_cpu_add_product (SumiCpuPlan *p, const SumiNode *node, SumiCpuProduct *product);
 /* The value in the memory format that a primitive wants: itself, a pack of a parameter, or a reordered copy. */
 gboolean sumi_cpu_want_desc (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, const_dnnl_memory_desc_t desc,
                              SumiValue *out, GError **error);
+/* Describes a primitive with its second source in this format; NULL with an error. */
+typedef dnnl_primitive_desc_t (*SumiCpuDescribe) (SumiCpuPlan *p, gconstpointer what, const_dnnl_memory_desc_t weights,
+                                                  GError **error);
+/* Describes a primitive that reads weights in whatever format it likes best, or in one that is already there when
+ * the same implementation takes it. */
+dnnl_primitive_desc_t sumi_cpu_describe_weighted (SumiCpuPlan *p, const SumiValue *weights, SumiCpuDescribe describe,
+                                                  gconstpointer what, GError **error);
 /* Reorders a value that a primitive wrote in a format of its own; FALSE with an error. */
 gboolean sumi_cpu_add_reorder (SumiCpuPlan *p, const SumiNode *node, const SumiValue *from,
                                const_dnnl_memory_desc_t from_desc, const SumiValue *to,
                                const_dnnl_memory_desc_t to_desc, GError **error);
 /* Makes the addresses of the arguments known. */
-gboolean sumi_cpu_product_bind (SumiCpuPlan *p, SumiCpuProduct *product, GError **error);
-gboolean sumi_cpu_product_execute (SumiCpuPlan *p, const SumiCpuProduct *product, const char *what, GError **error);
-/* Runs the packs that read the parameter in this buffer. */
-gboolean sumi_cpu_pack_parameter (SumiCpuPlan *p, guint buffer, const float *parameter, GError **error);
+gboolean sumi_cpu_bind_product (SumiCpuPlan *p, SumiCpuProduct *product, GError **error);
 
 /* ---- convolutions (lower-products.c, weight-gradients.c) ---- */
 /* The descriptors of a convolution (pictures channels last, weights in any format) and its geometry. */
@@ -168,7 +143,6 @@ typedef struct
   dnnl_dims_t stride, dilation, pad_before, pad_after;
 } SumiCpuConvolution;
 
-dnnl_memory_desc_t sumi_cpu_shape_desc (const SumiShape *shape, SumiDType dtype, dnnl_format_tag_t tag);
 /* b: NULL for none */
 void sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiDType dtype, const SumiNode *n, const SumiShape *x,
                                 const SumiShape *w, const SumiShape *b, const SumiShape *y);
@@ -192,11 +166,10 @@ void sumi_cpu_print_profile (const SumiCpuPlan *p); /* profile.c */
 
 /* ---- memory (memory.c) ---- */
 gboolean sumi_cpu_place_buffers (SumiCpuPlan *p, GError **error); /* out_of_memory */
-void sumi_cpu_free_memory (SumiCpuPlan *p);
 void sumi_cpu_poison_arena (SumiCpuPlan *p);
 void sumi_cpu_poison_dead (SumiCpuPlan *p, guint step); /* what no step after this one reads */
+gsize sumi_cpu_parameter_bytes (const SumiCpuPlan *p);
 
-/* The address of a value, once buffers have their place. */
 static inline SumiCpuBuffer *
 sumi_cpu_buffer (const SumiCpuPlan *p, guint i)
 {
@@ -207,12 +180,15 @@ sumi_cpu_buffer (const SumiCpuPlan *p, guint i)
   return b;
 }
 
+/* The address of a value, once buffers have their place. */
 static inline void *
 sumi_cpu_at (const SumiCpuPlan *p, const SumiValue *v)
 {
   const SumiCpuBuffer *b = sumi_cpu_buffer (p, v->buffer);
 
-  return (b->stored ? p->store : p->arena) + b->offset + v->offset;
+  if (b->form != NULL)
+    return b->form->data + v->offset;
+  return (b->stored ? p->store.at : p->arena.at) + b->offset + v->offset;
 }
 
 G_END_DECLS

@@ -70,7 +70,8 @@ sumi_cpu_print_profile (const SumiCpuPlan *p)
     }
   g_ptr_array_sort (list, by_time);
   g_printerr ("cpu plan: %.3f s in %u steps, arena %.1f MiB, parameters %.1f MiB, packing %.3f s\n", total,
-              p->steps->len, p->arena_size / 1048576.0, p->store_size / 1048576.0, p->set_seconds);
+              p->steps->len, (double)p->arena.size / 1048576.0, (double)sumi_cpu_parameter_bytes (p) / 1048576.0,
+              p->set_seconds);
   for (guint i = 0; i < list->len; i++)
     {
       const Row *row = list->pdata[i];

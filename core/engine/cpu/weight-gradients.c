@@ -65,8 +65,8 @@ piece_desc (SumiCpuPlan *p, const SumiNode *n, const SumiValue *x, const SumiVal
   c.pad_after[0] = below;
   if (sumi_cpu_convolution_forward (p, &c, dnnl_forward_training, &hint, error))
     sumi_cpu_dnnl_check (dnnl_convolution_backward_weights_primitive_desc_create (
-                             &pd, p->engine, dnnl_convolution_direct, c.x, gw, NULL, c.y, c.stride, c.dilation,
-                             c.pad_before, c.pad_after, hint, p->attr),
+                             &pd, p->dnnl->engine, dnnl_convolution_direct, c.x, gw, NULL, c.y, c.stride, c.dilation,
+                             c.pad_before, c.pad_after, hint, p->dnnl->attr),
                          "conv2d_bwd_weights", error);
   dnnl_primitive_desc_destroy (hint);
   sumi_cpu_convolution_clear (&c);
@@ -127,7 +127,7 @@ make_products (SumiCpuPlan *p, const SumiNode *n, const GArray *pieces, const Su
         }
       part = *parts;
       part.offset = (gsize)(i * parts->shape.d[1]) * sizeof (float);
-      product = sumi_cpu_product_new (p, pd, ids, values, 3, error);
+      product = sumi_cpu_product_new (p->dnnl, pd, ids, values, 3, error);
       if (product == NULL)
         return products;
       g_ptr_array_add (products, product);

@@ -46,15 +46,22 @@ static const SumiRefKernel kernels[SUMI_N_OPS] = {
   [SUMI_OP_TIMESTEP_EMBEDDING] = sumi_ref_timestep_embedding,
 };
 
+/* What SumiPackedWeights holds: parameters as doubles, those rounded to float apart from the others. */
+typedef struct
+{
+  GHashTable *values[2]; /* [rounds]: interned name -> double* */
+} RefStore;
+
 typedef struct
 {
   SumiPlan base;
+  RefStore *store;
   gboolean rounds; /* to float, each value */
   gboolean poison;
   guint n;
   SumiNode **nodes; /* the schedule */
   guint size;       /* of the arrays below, by node id */
-  gpointer *values; /* double* or gint64*; NULL: not computed */
+  gpointer *values; /* double* or gint64*; NULL: not computed. Parameters: of the store, looked up by each run */
   guint *last;      /* the last node that reads it; G_MAXUINT: stays after the run */
 } RefPlan;
 
@@ -126,6 +133,7 @@ compile (SumiEngine *e, SumiGraph *g, const SumiCompileOptions *o, GError **erro
       return NULL;
     }
   p = g_new0 (RefPlan, 1);
+  p->store = o->packed->store;
   p->rounds = o->dtype == SUMI_F32;
   p->poison = o->poison;
   p->nodes = sumi_graph_schedule (g, &p->n);
@@ -141,8 +149,9 @@ plan_free (SumiPlan *base)
 {
   RefPlan *p = (RefPlan *)base;
 
-  for (guint id = 0; id < p->size; id++)
-    g_free (p->values[id]);
+  for (guint i = 0; i < p->n; i++)
+    if (p->nodes[i]->op != SUMI_OP_PARAM)
+      g_free (p->values[p->nodes[i]->id]);
   g_free (p->values);
   g_free (p->last);
   g_free (p->nodes);
@@ -160,14 +169,61 @@ round_to_float (double *x, const SumiNode *n)
     x[i] = (float)x[i];
 }
 
+static gpointer
+store_new (void)
+{
+  RefStore *store = g_new0 (RefStore, 1);
+
+  for (guint i = 0; i < 2; i++)
+    store->values[i] = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free);
+  return store;
+}
+
+static void
+store_free (gpointer data)
+{
+  RefStore *store = data;
+
+  for (guint i = 0; i < 2; i++)
+    g_hash_table_unref (store->values[i]);
+  g_free (store);
+}
+
+/* The value of a leaf, or NULL. */
+static gpointer
+peek_leaf (const RefPlan *p, const SumiNode *leaf)
+{
+  if (leaf->op == SUMI_OP_PARAM)
+    return g_hash_table_lookup (p->store->values[p->rounds], leaf->name);
+  return p->values[leaf->id];
+}
+
+static gboolean
+has_value (const SumiPlan *base, const SumiNode *leaf)
+{
+  return peek_leaf ((const RefPlan *)base, leaf) != NULL;
+}
+
+static gpointer
+new_leaf (RefPlan *p, const SumiNode *leaf, GError **error)
+{
+  gpointer room = new_value (p, leaf, error);
+
+  if (room && leaf->op == SUMI_OP_PARAM)
+    g_hash_table_insert (p->store->values[p->rounds], (gpointer)leaf->name, room);
+  else
+    p->values[leaf->id] = room;
+  return room;
+}
+
 static gboolean
 set (SumiPlan *base, const SumiNode *leaf, const SumiTensor *value, GError **error)
 {
   RefPlan *p = (RefPlan *)base;
-  gpointer room = p->values[leaf->id];
+  gpointer room = peek_leaf (p, leaf);
 
   if (!room)
-    room = p->values[leaf->id] = new_value (p, leaf, error);
+    room = new_leaf (p, leaf, error);
   if (!room)
     return FALSE;
   if (leaf->kind == SUMI_INDEX)
@@ -256,7 +312,10 @@ run (SumiPlan *base, GCancellable *cancellable, GError **error)
       if (sumi_set_error_if_cancelled (cancellable, error))
         return FALSE;
       if (n->name)
-        continue;
+        {
+          p->values[n->id] = peek_leaf (p, n);
+          continue;
+        }
       if (!compute (p, n, error))
         return FALSE;
       for (guint s = 0; s < n->n_src; s++)
@@ -264,6 +323,16 @@ run (SumiPlan *base, GCancellable *cancellable, GError **error)
           drop_value (p, n->src[s]);
     }
   return TRUE;
+}
+
+static void
+trim (SumiPlan *base)
+{
+  RefPlan *p = (RefPlan *)base;
+
+  for (guint i = 0; i < p->n; i++)
+    if (!p->nodes[i]->name)
+      drop_value (p, p->nodes[i]);
 }
 
 /* The most that is alive at once. */
@@ -291,7 +360,11 @@ const SumiEngineClass sumi_engine_ref_class = {
   .compile = compile,
   .plan_free = plan_free,
   .set = set,
+  .has_value = has_value,
   .run = run,
   .read = read_output,
+  .trim = trim,
   .memory = memory,
+  .store_new = store_new,
+  .store_free = store_free,
 };
