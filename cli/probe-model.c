@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The models of a reference root: folders as diffusers writes them, or single files beside a JSON file. */
+/* The models of a reference root: folders as diffusers writes them, or single files beside a JSON file, opened as any
+ * other command opens them. */
 #include "probe.h"
 
 #include <string.h>
 
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "models/model-store.h"
 #include "nn/config.h"
 
 /* A plain name: no way out of the folder. */
@@ -29,73 +31,105 @@ probe_model_path (Probe *p, const char *suffix, GError **error)
   return g_strconcat (p->root, G_DIR_SEPARATOR_S "models" G_DIR_SEPARATOR_S, name, suffix, NULL);
 }
 
-/* ---- the configuration, in the terms of sumi_model_config_parse ---- */
+/* ---- folders of Stable Diffusion ---- */
 
-/* A folder of a pixel model. Where diffusers' DDPMScheduler leaves the spacing open, it is leading. */
-static JsonObject *
-pixel_folder_config (JsonObject *unet, const char *folder, GError **error)
+/* Adds the weights of a part of a folder, its name in front of theirs. */
+static gboolean
+add_part (ProbeModel *model, const char *folder, const char *part, const char *file, GError **error)
 {
-  g_autofree char *path = g_build_filename (folder, "scheduler", "scheduler_config.json", NULL);
-  g_autoptr (JsonObject) scheduler = sumi_json_load (path, error);
-  g_autoptr (JsonObject) config = json_object_new ();
+  g_autofree char *path = g_build_filename (folder, part, file, NULL);
+  g_autoptr (SumiTensorMap) map = sumi_safetensors_open (path, error);
 
-  if (scheduler == NULL)
-    return NULL;
-  if (!json_object_has_member (scheduler, "timestep_spacing"))
-    json_object_set_string_member (scheduler, "timestep_spacing", "leading");
-  json_object_set_string_member (config, "family", "ddpm");
-  json_object_set_object_member (config, "unet", json_object_ref (unet));
-  json_object_set_object_member (config, "scheduler", g_steal_pointer (&scheduler));
-  return g_steal_pointer (&config);
+  for (guint i = 0; map != NULL && i < sumi_tensor_map_get_size (map); i++)
+    {
+      g_autofree char *name = g_strconcat (part, ".", sumi_tensor_map_get_name (map, i), NULL);
+
+      sumi_tensor_map_set (model->weights, name, sumi_tensor_map_peek_nth (map, i));
+    }
+  return map != NULL;
+}
+
+static JsonObject *
+part_config (const char *folder, const char *part, GError **error)
+{
+  g_autofree char *path = g_build_filename (folder, part, "config.json", NULL);
+
+  return g_file_test (path, G_FILE_TEST_EXISTS) ? sumi_json_load (path, error) : NULL;
 }
 
 static gboolean
-open_folder (const char *folder, ProbeModel *model, GError **error)
+open_parts (const char *folder, ProbeModel *model, GError **error)
 {
-  g_autofree char *config_path = g_build_filename (folder, "unet", "config.json", NULL);
-  g_autofree char *weights = g_build_filename (folder, "unet", "diffusion_pytorch_model.safetensors", NULL);
-  g_autoptr (JsonObject) unet = sumi_json_load (config_path, error);
-  g_autoptr (JsonObject) config = NULL;
+  SumiModelConfig *c = &model->config;
+  const struct
+  {
+    const char *name, *file;
+    SumiTextConfig *text;
+  } parts[] = {
+    { "unet", "diffusion_pytorch_model.safetensors", NULL },
+    { "vae", "diffusion_pytorch_model.safetensors", NULL },
+    { "text_encoder", "model.safetensors", &c->text },
+    { "text_encoder_2", "model.safetensors", &c->text_2 },
+  };
 
-  if (unet == NULL || !sumi_unet_config_parse (unet, &model->config.unet, error))
-    return FALSE;
-  model->pixels = model->config.unet.cross_attention_dim == 0;
-  if (model->pixels)
+  model->weights = sumi_tensor_map_new ();
+  c->family = SUMI_FAMILY_SD1;
+  for (guint i = 0; i < G_N_ELEMENTS (parts); i++)
     {
-      config = pixel_folder_config (unet, folder, error);
-      if (config == NULL || !sumi_model_config_parse (config, &model->config, error))
+      GError *why = NULL;
+      g_autoptr (JsonObject) json = part_config (folder, parts[i].name, &why);
+      gboolean ok;
+
+      if (json == NULL && why == NULL)
+        continue;
+      if (json == NULL)
+        {
+          g_propagate_error (error, why);
+          return FALSE;
+        }
+      if (parts[i].text != NULL)
+        ok = sumi_text_config_parse (json, parts[i].text, error);
+      else
+        ok = i == 0 ? sumi_unet_config_parse (json, &c->unet, error) : sumi_vae_config_parse (json, &c->vae, error);
+      if (!ok || !add_part (model, folder, parts[i].name, parts[i].file, error))
         return FALSE;
     }
-  model->weights = sumi_safetensors_open (weights, error);
-  return model->weights != NULL;
+  return TRUE;
 }
 
-static gboolean
-open_single (Probe *p, ProbeModel *model, GError **error)
-{
-  g_autofree char *config_path = probe_model_path (p, ".json", error);
-  g_autofree char *weights = probe_model_path (p, ".safetensors", error);
-  g_autoptr (JsonObject) config = NULL;
+/* ---- */
 
-  if (config_path == NULL || weights == NULL || (config = sumi_json_load (config_path, error)) == NULL
-      || !sumi_model_config_parse (config, &model->config, error))
-    return FALSE;
-  model->pixels = TRUE;
-  model->weights = sumi_safetensors_open (weights, error);
-  return model->weights != NULL;
+/* Where diffusers' DDPMScheduler leaves the spacing open, it is leading. */
+static void
+complete_scheduler (JsonObject *config)
+{
+  JsonNode *node = json_object_get_member (config, "scheduler");
+  JsonObject *scheduler = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
+
+  if (scheduler != NULL && !json_object_has_member (scheduler, "timestep_spacing"))
+    json_object_set_string_member (scheduler, "timestep_spacing", "leading");
 }
 
 gboolean
 probe_model_open (Probe *p, ProbeModel *model, GError **error)
 {
   g_autofree char *folder = probe_model_path (p, "", error);
+  g_autofree char *file = folder != NULL ? g_strconcat (folder, ".safetensors", NULL) : NULL;
+  g_autofree char *vae = folder != NULL ? g_build_filename (folder, "vae", NULL) : NULL;
+  g_autoptr (JsonObject) config = NULL;
+  gboolean is_folder;
 
-  *model = (ProbeModel){ 0 };
+  *model = (ProbeModel){ NULL };
   if (folder == NULL)
     return FALSE;
-  if (!p->single_file && g_file_test (folder, G_FILE_TEST_IS_DIR))
-    return open_folder (folder, model, error);
-  return open_single (p, model, error);
+  is_folder = !p->single_file && g_file_test (folder, G_FILE_TEST_IS_DIR);
+  if (is_folder && g_file_test (vae, G_FILE_TEST_IS_DIR))
+    return open_parts (folder, model, error);
+  if (!sumi_model_open (is_folder ? folder : file, &model->weights, &config, error))
+    return FALSE;
+  if (is_folder)
+    complete_scheduler (config);
+  return sumi_model_config_parse (config, &model->config, error);
 }
 
 void
@@ -104,15 +138,52 @@ probe_model_clear (ProbeModel *model)
   g_clear_pointer (&model->weights, sumi_tensor_map_unref);
 }
 
+static gboolean
+draws_pixels (const ProbeModel *model)
+{
+  return model->config.family == SUMI_FAMILY_SIMPLE_UNET || model->config.family == SUMI_FAMILY_DDPM;
+}
+
+gboolean
+probe_model_open_pixels (Probe *p, ProbeModel *model, GError **error)
+{
+  if (!probe_model_open (p, model, error))
+    return FALSE;
+  if (!draws_pixels (model))
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL, "model: found %s, expected one that draws pixels",
+                 sumi_family_name (model->config.family));
+  return draws_pixels (model);
+}
+
+const char *
+probe_model_prefix (const ProbeModel *model, const char *prefix)
+{
+  return draws_pixels (model) ? "" : prefix;
+}
+
+gboolean
+probe_model_needs (const ProbeModel *model, const char *network, GError **error)
+{
+  g_autofree char *prefix = g_strconcat (network, ".", NULL);
+
+  for (guint i = 0; i < sumi_tensor_map_get_size (model->weights); i++)
+    if (g_str_has_prefix (sumi_tensor_map_get_name (model->weights, i), prefix))
+      return TRUE;
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_TENSOR, "%s: found no weights of it, expected a model that has it",
+               network);
+  return FALSE;
+}
+
 SumiNode *
 probe_model_denoiser (SumiModule *m, const ProbeModel *model, SumiNode *sample, SumiNode *timestep,
-                      SumiNode *encoder_hidden_states, SumiNode *class_labels)
+                      const SumiUnetConditioning *conditioning)
 {
-  if (model->pixels)
+  if (draws_pixels (model))
     return sumi_model_denoiser (m, &model->config, sample, timestep, NULL);
-  return sumi_unet (
-      m, &model->config.unet, sample, timestep,
-      &(SumiUnetConditioning){ .encoder_hidden_states = encoder_hidden_states, .class_labels = class_labels });
+  sumi_module_push (m, "unet");
+  sample = sumi_unet (m, &model->config.unet, sample, timestep, conditioning);
+  sumi_module_pop (m);
+  return sample;
 }
 
 SumiPlan *

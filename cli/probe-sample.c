@@ -37,7 +37,7 @@ compile (Walk *w, const SumiShape *shape, GError **error)
   SumiNode *x = sumi_input (g, "sample", SUMI_REAL, shape);
   SumiNode *t = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (shape->d[0]));
 
-  sumi_graph_output (g, "out", probe_model_denoiser (m, &w->model, x, t, NULL, NULL));
+  sumi_graph_output (g, "out", probe_model_denoiser (m, &w->model, x, t, NULL));
   return probe_compile (w->p, m, w->model.weights, error);
 }
 
@@ -120,17 +120,6 @@ walk (Walk *w, GError **error)
   return steps != NULL;
 }
 
-static gboolean
-open_pixel_model (Probe *p, ProbeModel *model, GError **error)
-{
-  if (!probe_model_open (p, model, error))
-    return FALSE;
-  if (!model->pixels)
-    g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL,
-                 "model: found a text-conditional U-Net, expected one that draws pixels");
-  return model->pixels;
-}
-
 /* Row `row` of the input "noise" (…,N,C,H,W). */
 static SumiTensor *
 noise_row (Probe *p, gint64 row, const SumiShape *shape, GError **error)
@@ -186,7 +175,7 @@ probe_p_sample_loop (Probe *p, GError **error)
   g_auto (Walk) w = { .p = p, .sampler = "ddpm", .noise = noise_of_timestep };
 
   w.options.final_alpha_cumprod = 1;
-  if ((w.schedule = probe_params_schedule (p, error)) == NULL || !open_pixel_model (p, &w.model, error))
+  if ((w.schedule = probe_params_schedule (p, error)) == NULL || !probe_model_open_pixels (p, &w.model, error))
     return FALSE;
   w.timesteps = g_array_new (FALSE, FALSE, sizeof (guint));
   for (guint t = w.schedule->T; t-- > 0;)
@@ -203,7 +192,7 @@ probe_ddim_sample (Probe *p, GError **error)
   if ((w.schedule = probe_params_schedule (p, error)) == NULL
       || !sumi_config_double (p->params, "eta", 0, 1, &w.options.eta, error)
       || (given = probe_in_index (p, "timesteps", 1, w.schedule->T - 1, error)) == NULL
-      || !open_pixel_model (p, &w.model, error))
+      || !probe_model_open_pixels (p, &w.model, error))
     return FALSE;
   w.timesteps = g_array_new (FALSE, FALSE, sizeof (guint));
   for (gint64 i = 0; i < sumi_tensor_get_numel (given); i++)
@@ -254,5 +243,5 @@ probe_ddpm_sample (Probe *p, GError **error)
 {
   g_auto (Walk) w = { .p = p, .sampler = "ddpm", .noise = noise_draw };
 
-  return open_pixel_model (p, &w.model, error) && prepare_ddpm (p, &w, error) && walk (&w, error);
+  return probe_model_open_pixels (p, &w.model, error) && prepare_ddpm (p, &w, error) && walk (&w, error);
 }

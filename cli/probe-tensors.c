@@ -2,8 +2,6 @@
 /* Tensors into and out of a case. */
 #include "probe.h"
 
-#include <math.h>
-
 gboolean
 probe_check_shape (const char *name, const SumiTensor *t, const SumiShape *want, GError **error)
 {
@@ -122,20 +120,4 @@ probe_store (Probe *p, SumiPlan *plan, const char *output, GError **error)
   if (value != NULL)
     sumi_tensor_map_take (p->out, output, value);
   return value != NULL;
-}
-
-void
-probe_summarize (const float *x, gint64 n, float *l2, float *sum, float probes[8])
-{
-  double squares = 0, total = 0;
-
-  for (gint64 i = 0; i < n; i++)
-    {
-      squares += (double)x[i] * x[i];
-      total += x[i];
-    }
-  *l2 = (float)sqrt (squares);
-  *sum = (float)total;
-  for (int k = 0; k < 8; k++)
-    probes[k] = n > 0 ? x[k * (n - 1) / 7] : 0;
 }

@@ -5,99 +5,77 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "io/json.h"
-#include "io/safetensors.h"
 #include "models/model-store.h"
 #include "nn/config.h"
 #include "nn/tokenizer.h"
 
 /* ---- the text encoder ---- */
 
-typedef struct
+/* n S + place of the first end mark of every row; the last place where there is none. */
+static SumiTensor *
+end_marks (const SumiTensor *ids, GError **error)
 {
-  SumiTextConfig config;
-  SumiTensorMap *weights;
-} TextModel;
-
-static gboolean
-text_model_open (Probe *p, TextModel *t, GError **error)
-{
-  guint which = 1;
-  g_autofree char *folder = NULL, *config_path = NULL, *weights = NULL;
-  g_autoptr (JsonObject) config = NULL;
-
-  if (!sumi_config_uint (p->params, "which", 1, 2, &which, error)
-      || (folder = probe_model_path (p, which == 2 ? "/text_encoder_2" : "/text_encoder", error)) == NULL)
-    return FALSE;
-  config_path = g_build_filename (folder, "config.json", NULL);
-  weights = g_build_filename (folder, "model.safetensors", NULL);
-  config = sumi_json_load (config_path, error);
-  if (config == NULL || !sumi_text_config_parse (config, &t->config, error))
-    return FALSE;
-  t->weights = sumi_safetensors_open (weights, error);
-  return t->weights != NULL;
-}
-
-/* The last layer norm on the state before the last layer ("clip skip 2"). */
-static SumiNode *
-normed (SumiModule *m, const SumiTextConfig *c, SumiNode *h)
-{
-  sumi_module_push (m, "text_model");
-  h = sumi_nn_layer_norm (m, "final_layer_norm", h, c->layer_norm_eps);
-  sumi_module_pop (m);
-  return h;
-}
-
-/* The state of the first end mark of every row, projected where the model has a projection. */
-static SumiNode *
-pooled (SumiModule *m, const TextModel *t, const SumiTensor *ids, SumiNode *states)
-{
-  SumiGraph *g = m->graph;
-  gint64 n = states->shape.d[0], s = states->shape.d[1], c = states->shape.d[2];
+  gint64 n = sumi_tensor_get_shape (ids)->d[0], s = sumi_tensor_get_shape (ids)->d[1];
   const gint64 *id = sumi_tensor_peek (ids);
-  SumiNode *all = NULL;
-  SumiTensor *projection = sumi_tensor_map_peek (t->weights, "text_projection.weight");
+  SumiTensor *ends = sumi_tensor_new (SUMI_I64, &SUMI_SHAPE (n), error);
 
-  for (gint64 row = 0; row < n; row++)
+  for (gint64 row = 0; ends != NULL && row < n; row++)
     {
       gint64 end = 0;
-      SumiNode *one;
 
       while (end < s - 1 && id[row * s + end] != SUMI_TOKEN_END)
         end++;
-      one = sumi_slice (g, sumi_slice (g, states, 0, row, 1), 1, end, 1);
-      one = sumi_reshape (g, one, &SUMI_SHAPE (1, c));
-      all = all != NULL ? sumi_concat (g, 0, (SumiNode *[]){ all, one }, 2) : one;
+      ((gint64 *)sumi_tensor_poke (ends))[row] = row * s + end;
     }
-  if (projection != NULL && sumi_tensor_get_shape (projection)->rank == 2)
-    all = sumi_nn_linear (m, "text_projection", all, sumi_tensor_get_shape (projection)->d[0], FALSE);
-  return all;
+  return ends;
+}
+
+/* The rows of the token table. */
+static SumiNode *
+embed (SumiModule *m, const SumiTextConfig *c, SumiNode *ids)
+{
+  SumiNode *table = sumi_module_param (m, "text_model.embeddings.token_embedding.weight",
+                                       &SUMI_SHAPE (c->vocab_size, c->hidden_size), (SumiInit){ SUMI_INIT_ZEROS, 0 });
+
+  return sumi_embedding (m->graph, table, ids);
+}
+
+/* What drawing asks of a text encoder: every state that a model can be conditioned on. */
+static void
+build_text_encoder (SumiModule *m, const SumiTextConfig *c, const SumiTensor *ids)
+{
+  SumiGraph *g = m->graph;
+  SumiNode *tokens = embed (m, c, sumi_input (g, "input_ids", SUMI_INDEX, sumi_tensor_get_shape (ids)));
+  SumiNode *end = sumi_input (g, "end", SUMI_INDEX, &SUMI_SHAPE (sumi_tensor_get_shape (ids)->d[0])), *pooled;
+  SumiTextOutputs last = { 0, TRUE, end }, penultimate = { 1, FALSE, NULL }, normed = { 1, TRUE, NULL };
+
+  sumi_graph_output (g, "last_hidden_state", sumi_text_encoder_from_tokens (m, c, tokens, &last, &pooled));
+  sumi_graph_output (g, "pooled", pooled);
+  sumi_graph_output (g, "penultimate_hidden_state", sumi_text_encoder_from_tokens (m, c, tokens, &penultimate, NULL));
+  sumi_graph_output (g, "penultimate_normed", sumi_text_encoder_from_tokens (m, c, tokens, &normed, NULL));
 }
 
 static gboolean
-run_text_encoder (Probe *p, const TextModel *t, GError **error)
+run_text_encoder (Probe *p, const ProbeModel *model, const char *prefix, const SumiTextConfig *c, GError **error)
 {
-  g_autoptr (SumiTensor) ids = probe_in_index (p, "input_ids", 2, t->config.vocab_size - 1, error);
+  g_autoptr (SumiTensor) ids = probe_in_index (p, "input_ids", 2, c->vocab_size - 1, error);
+  g_autoptr (SumiTensor) end = ids != NULL ? end_marks (ids, error) : NULL;
   g_autoptr (SumiGraph) g = sumi_graph_new ();
   g_autoptr (SumiModule) m = sumi_module_new (g);
   g_autoptr (SumiPlan) plan = NULL;
-  SumiNode *h, *penultimate;
+  SumiNode *node;
 
-  if (ids == NULL)
+  if (end == NULL)
     return FALSE;
-  h = sumi_text_encoder (m, &t->config, sumi_input (g, "input_ids", SUMI_INDEX, sumi_tensor_get_shape (ids)),
-                         &penultimate);
-  if (!sumi_graph_check (g, error))
-    return FALSE;
-  sumi_graph_output (g, "last_hidden_state", h);
-  sumi_graph_output (g, "penultimate_hidden_state", penultimate);
-  sumi_graph_output (g, "penultimate_normed", normed (m, &t->config, penultimate));
-  sumi_graph_output (g, "pooled", pooled (m, t, ids, h));
-  plan = probe_compile (p, m, t->weights, error);
-  if (plan == NULL || !sumi_plan_set (plan, "input_ids", ids, error) || !sumi_plan_run (plan, NULL, error))
+  sumi_module_push (m, "%s", prefix);
+  build_text_encoder (m, c, ids);
+  sumi_module_pop (m);
+  plan = probe_compile (p, m, model->weights, error);
+  if (plan == NULL || !sumi_plan_set (plan, "input_ids", ids, error) || !sumi_plan_set (plan, "end", end, error)
+      || !sumi_plan_run (plan, NULL, error))
     return FALSE;
   for (guint i = 0; i < sumi_graph_get_n_outputs (g); i++)
-    if (!probe_store (p, plan, sumi_graph_get_output (g, i, &h), error))
+    if (!probe_store (p, plan, sumi_graph_get_output (g, i, &node), error))
       return FALSE;
   return TRUE;
 }
@@ -105,11 +83,14 @@ run_text_encoder (Probe *p, const TextModel *t, GError **error)
 gboolean
 probe_text_encoder (Probe *p, GError **error)
 {
-  TextModel t = { 0 };
-  gboolean ok = text_model_open (p, &t, error) && run_text_encoder (p, &t, error);
+  static const char *const networks[] = { "text_encoder", "text_encoder_2" };
+  guint which = 1;
+  g_auto (ProbeModel) model = { NULL };
 
-  g_clear_pointer (&t.weights, sumi_tensor_map_unref);
-  return ok;
+  return sumi_config_uint (p->params, "which", 1, 2, &which, error) && probe_model_open (p, &model, error)
+         && probe_model_needs (&model, networks[which - 1], error)
+         && run_text_encoder (p, &model, networks[which - 1], which == 1 ? &model.config.text : &model.config.text_2,
+                              error);
 }
 
 /* ---- the tokenizer ---- */

@@ -1,223 +1,46 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Components with gradients: "unet-backward" (one) and "ddpm-train" (some steps of AdamW). */
+/* Component "ddpm-train": some steps of AdamW on a model of pixels. */
 #include "probe.h"
 
 #include <math.h>
-#include <string.h>
 
-#include "graph/autodiff.h"
 #include "nn/config.h"
 #include "train/optimizer.h"
 
-/* A model with a loss: inputs "sample", "timestep", "target" (and what conditions the model), outputs "out", "loss" and
- * "grad.NAME" of every parameter. */
+/* A model with a loss: inputs "sample", "timestep", "target", outputs "loss" and "grad.NAME" of every parameter. */
 typedef struct
 {
   Probe *p;
   ProbeModel model;
+  ProbeGradients gradients;
   SumiPlan *plan;
-  GPtrArray *params; /* names, in the order of the case's param_order; else of declaration */
-  GArray *shapes;    /* SumiShape */
 } Trainee;
 
 static void
 trainee_clear (Trainee *t)
 {
   probe_model_clear (&t->model);
+  probe_gradients_clear (&t->gradients);
   g_clear_pointer (&t->plan, sumi_plan_free);
-  g_clear_pointer (&t->params, g_ptr_array_unref);
-  g_clear_pointer (&t->shapes, g_array_unref);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Trainee, trainee_clear)
 
 static gboolean
-add_param (Trainee *t, SumiModule *m, const char *name, GError **error)
+trainee_compile (Trainee *t, const SumiShape *sample, GError **error)
 {
-  for (guint i = 0; name != NULL && i < m->params->len; i++)
-    {
-      const SumiNode *node = g_array_index (m->params, SumiModuleParam, i).node;
-
-      if (strcmp (node->name, name) != 0)
-        continue;
-      g_ptr_array_add (t->params, g_strdup (name));
-      g_array_append_val (t->shapes, node->shape);
-      return TRUE;
-    }
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "param_order: found '%s', expected a parameter of the model",
-               name != NULL ? name : "no text");
-  return FALSE;
-}
-
-static gboolean
-list_params (Trainee *t, SumiModule *m, GError **error)
-{
-  JsonNode *node = json_object_get_member (t->p->json, "param_order");
-  guint n = m->params->len;
-
-  t->params = g_ptr_array_new_with_free_func (g_free);
-  t->shapes = g_array_new (FALSE, FALSE, sizeof (SumiShape));
-  if (node == NULL || JSON_NODE_HOLDS_NULL (node))
-    {
-      for (guint i = 0; i < n; i++)
-        add_param (t, m, g_array_index (m->params, SumiModuleParam, i).node->name, NULL);
-      return TRUE;
-    }
-  if (!sumi_config_list_length (t->p->json, "param_order", 1, n, &n, error))
-    return FALSE;
-  for (guint i = 0; i < n; i++)
-    {
-      JsonNode *e = json_array_get_element (json_node_get_array (node), i);
-      gboolean is_text = JSON_NODE_HOLDS_VALUE (e) && json_node_get_value_type (e) == G_TYPE_STRING;
-
-      if (!add_param (t, m, is_text ? json_node_get_string (e) : NULL, error))
-        return FALSE;
-    }
-  return TRUE;
-}
-
-/* Adds outputs of the gradients of the loss to the parameters and to the inputs named. */
-static void
-add_gradients (Trainee *t, SumiGraph *g, SumiNode *loss, const char *const *inputs)
-{
-  guint n = t->params->len + g_strv_length ((char **)inputs);
-  g_autofree SumiNode **wrt = g_new (SumiNode *, n), **grads = g_new (SumiNode *, n);
-
-  for (guint i = 0; i < n; i++)
-    wrt[i] = sumi_graph_lookup (g, i < t->params->len ? g_ptr_array_index (t->params, i) : inputs[i - t->params->len]);
-  sumi_graph_grad (g, loss, wrt, n, grads);
-  for (guint i = 0; i < n; i++)
-    {
-      g_autofree char *name = g_strconcat (i < t->params->len ? "grad." : "grad_", wrt[i]->name, NULL);
-
-      sumi_graph_output (g, name, grads[i]);
-    }
-}
-
-static gboolean
-trainee_compile (Trainee *t, const SumiShape *sample, const SumiTensor *states, GError **error)
-{
-  static const char *const to_inputs[] = { "sample", "encoder_hidden_states", NULL };
   g_autoptr (SumiGraph) g = sumi_graph_new ();
   g_autoptr (SumiModule) m = sumi_module_new (g);
   SumiNode *x = sumi_input (g, "sample", SUMI_REAL, sample);
   SumiNode *time = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (sample->d[0]));
-  SumiNode *context = NULL, *out, *target, *difference, *loss;
+  SumiNode *out = probe_model_denoiser (m, &t->model, x, time, NULL);
+  SumiNode *loss = probe_mse (g, out, sumi_input (g, "target", SUMI_REAL, &out->shape));
 
-  if (states != NULL)
-    context = sumi_input (g, "encoder_hidden_states", SUMI_REAL, sumi_tensor_get_shape (states));
-  out = probe_model_denoiser (m, &t->model, x, time, context, NULL);
-  target = sumi_input (g, "target", SUMI_REAL, &out->shape);
-  difference = sumi_sub (g, out, target);
-  loss = sumi_mean (g, sumi_mul (g, difference, difference), 0xf, FALSE);
-  if (!sumi_graph_check (g, error) || !list_params (t, m, error))
+  if (!probe_gradients_build (&t->gradients, t->p, m, "", loss, NULL, error))
     return FALSE;
-  sumi_graph_output (g, "out", out);
   sumi_graph_output (g, "loss", loss);
-  add_gradients (t, g, loss, states != NULL ? to_inputs : to_inputs + 2);
   t->plan = probe_compile (t->p, m, t->model.weights, error);
   return t->plan != NULL;
 }
-
-/* ---- what is reported of the parameters ---- */
-
-/* PREFIX_l2, PREFIX_sum, PREFIX_probe: one row for every parameter. */
-typedef struct
-{
-  SumiTensor *l2, *sum, *probe;
-} Summary;
-
-static gboolean
-summary_new (Trainee *t, const char *prefix, Summary *s, GError **error)
-{
-  g_autofree char *l2 = g_strconcat (prefix, "_l2", NULL), *sum = g_strconcat (prefix, "_sum", NULL);
-  g_autofree char *probe = g_strconcat (prefix, "_probe", NULL);
-  gint64 n = t->params->len;
-
-  s->l2 = probe_out (t->p, l2, SUMI_F32, &SUMI_SHAPE (n), error);
-  s->sum = s->l2 != NULL ? probe_out (t->p, sum, SUMI_F32, &SUMI_SHAPE (n), error) : NULL;
-  s->probe = s->sum != NULL ? probe_out (t->p, probe, SUMI_F32, &SUMI_SHAPE (n, 8), error) : NULL;
-  return s->probe != NULL;
-}
-
-static void
-summary_set (const Summary *s, guint i, const SumiTensor *values)
-{
-  probe_summarize (sumi_tensor_peek_f32 (values), sumi_tensor_get_numel (values), sumi_tensor_poke_f32 (s->l2) + i,
-                   sumi_tensor_poke_f32 (s->sum) + i, sumi_tensor_poke_f32 (s->probe) + 8 * i);
-}
-
-/* Reports the gradients of the last run; those of at most `limit` values, or listed in "full", as a whole. */
-static gboolean
-report_gradients (Trainee *t, gint64 limit, JsonArray *full, GError **error)
-{
-  g_autoptr (GHashTable) listed = g_hash_table_new (g_str_hash, g_str_equal);
-  Summary s;
-
-  for (guint i = 0; full != NULL && i < json_array_get_length (full); i++)
-    {
-      JsonNode *e = json_array_get_element (full, i);
-
-      if (JSON_NODE_HOLDS_VALUE (e) && json_node_get_value_type (e) == G_TYPE_STRING)
-        g_hash_table_add (listed, (gpointer)json_node_get_string (e));
-    }
-  if (!summary_new (t, "grad", &s, error))
-    return FALSE;
-  for (guint i = 0; i < t->params->len; i++)
-    {
-      const char *param = g_ptr_array_index (t->params, i);
-      g_autofree char *name = g_strconcat ("grad.", param, NULL);
-      g_autoptr (SumiTensor) grad = probe_read (t->plan, name, error);
-
-      if (grad == NULL)
-        return FALSE;
-      summary_set (&s, i, grad);
-      if (sumi_tensor_get_numel (grad) <= limit || g_hash_table_contains (listed, param))
-        sumi_tensor_map_set (t->p->out, name, grad);
-    }
-  return TRUE;
-}
-
-/* ---- unet-backward ---- */
-
-static gboolean
-report_loss (Trainee *t, GError **error)
-{
-  g_autoptr (SumiTensor) loss = probe_read (t->plan, "loss", error);
-  SumiTensor *out = loss != NULL ? probe_out (t->p, "loss", SUMI_F32, &SUMI_SHAPE (1), error) : NULL;
-
-  if (out != NULL)
-    *sumi_tensor_poke_f32 (out) = *sumi_tensor_peek_f32 (loss);
-  return out != NULL;
-}
-
-gboolean
-probe_unet_backward (Probe *p, GError **error)
-{
-  g_auto (Trainee) t = { .p = p };
-  gint64 limit = 1024;
-  JsonNode *full = json_object_get_member (p->params, "full");
-  g_autoptr (SumiTensor) sample = probe_in (p, "sample", 4, error);
-  g_autoptr (SumiTensor) timestep = sample != NULL ? probe_in_number (p, "timestep", 1, error) : NULL;
-  g_autoptr (SumiTensor) target = timestep != NULL ? probe_in (p, "target", 4, error) : NULL;
-  g_autoptr (SumiTensor) states = NULL;
-
-  if (target == NULL || !probe_in_optional (p, "encoder_hidden_states", 3, &states, error)
-      || !sumi_config_int (p->params, "limit", 0, G_MAXINT64, &limit, error) || !probe_model_open (p, &t.model, error)
-      || !trainee_compile (&t, sumi_tensor_get_shape (sample), states, error)
-      || !sumi_plan_set (t.plan, "sample", sample, error) || !sumi_plan_set (t.plan, "timestep", timestep, error)
-      || !sumi_plan_set (t.plan, "target", target, error)
-      || (states != NULL && !sumi_plan_set (t.plan, "encoder_hidden_states", states, error))
-      || !sumi_plan_run (t.plan, NULL, error) || !probe_store (p, t.plan, "out", error) || !report_loss (&t, error))
-    return FALSE;
-  if (states != NULL
-      && (!probe_store (p, t.plan, "grad_sample", error)
-          || !probe_store (p, t.plan, "grad_encoder_hidden_states", error)))
-    return FALSE;
-  return report_gradients (&t, limit, full != NULL && JSON_NODE_HOLDS_ARRAY (full) ? json_node_get_array (full) : NULL,
-                           error);
-}
-
-/* ---- ddpm-train ---- */
 
 typedef struct
 {
@@ -290,10 +113,10 @@ prepare_weights (Trainee *t, Training *r, GError **error)
   r->weights = sumi_tensor_map_new ();
   r->m = sumi_tensor_map_new ();
   r->v = sumi_tensor_map_new ();
-  for (guint i = 0; i < t->params->len; i++)
+  for (guint i = 0; i < t->gradients.params->len; i++)
     {
-      const char *name = g_ptr_array_index (t->params, i);
-      const SumiShape *shape = &g_array_index (t->shapes, SumiShape, i);
+      const char *name = g_ptr_array_index (t->gradients.params, i);
+      const SumiShape *shape = &g_array_index (t->gradients.shapes, SumiShape, i);
       SumiTensor *w = sumi_tensor_cast (sumi_tensor_map_peek (t->model.weights, name), SUMI_F32, error);
       SumiTensor *m = w != NULL ? sumi_tensor_new (SUMI_F32, shape, error) : NULL;
       SumiTensor *v = m != NULL ? sumi_tensor_new (SUMI_F32, shape, error) : NULL;
@@ -352,9 +175,9 @@ set_batch (Trainee *t, const Training *r, const SumiSchedule *s, guint step, GEr
 static gboolean
 update_weights (Trainee *t, Training *r, guint step, GError **error)
 {
-  for (guint i = 0; i < t->params->len; i++)
+  for (guint i = 0; i < t->gradients.params->len; i++)
     {
-      const char *name = g_ptr_array_index (t->params, i);
+      const char *name = g_ptr_array_index (t->gradients.params, i);
       g_autofree char *output = g_strconcat ("grad.", name, NULL);
       g_autoptr (SumiTensor) grad = probe_read (t->plan, output, error);
       SumiTensor *w = sumi_tensor_map_peek (r->weights, name);
@@ -392,18 +215,18 @@ distance (const SumiTensor *before, const SumiTensor *after, float *l2, GError *
 static gboolean
 report_weights (Trainee *t, const Training *r, GError **error)
 {
-  SumiTensor *delta = probe_out (t->p, "delta_l2", SUMI_F32, &SUMI_SHAPE (t->params->len), error);
-  Summary s;
+  SumiTensor *delta = probe_out (t->p, "delta_l2", SUMI_F32, &SUMI_SHAPE (t->gradients.params->len), error);
+  ProbeSummary s;
 
-  if (delta == NULL || !summary_new (t, "final", &s, error))
+  if (delta == NULL || !probe_summary_new (&t->gradients, "final", &s, error))
     return FALSE;
-  for (guint i = 0; i < t->params->len; i++)
+  for (guint i = 0; i < t->gradients.params->len; i++)
     {
-      const char *name = g_ptr_array_index (t->params, i);
+      const char *name = g_ptr_array_index (t->gradients.params, i);
       g_autofree char *output = g_strconcat ("final.", name, NULL);
       SumiTensor *w = sumi_tensor_map_peek (r->weights, name);
 
-      summary_set (&s, i, w);
+      probe_summary_set (&s, i, w);
       if (r->store_final)
         sumi_tensor_map_set (t->p->out, output, w);
       if (!distance (sumi_tensor_map_peek (t->model.weights, name), w, sumi_tensor_poke_f32 (delta) + i, error))
@@ -421,11 +244,10 @@ probe_ddpm_train (Probe *p, GError **error)
   const SumiShape *d;
   SumiTensor *losses;
 
-  if (s == NULL || !read_training (p, s->T, &r, error) || !probe_model_open (p, &t.model, error))
+  if (s == NULL || !read_training (p, s->T, &r, error) || !probe_model_open_pixels (p, &t.model, error))
     return FALSE;
   d = sumi_tensor_get_shape (r.images);
-  if (!trainee_compile (&t, &SUMI_SHAPE (d->d[1], d->d[2], d->d[3], d->d[4]), NULL, error)
-      || !prepare_weights (&t, &r, error)
+  if (!trainee_compile (&t, &SUMI_SHAPE (d->d[1], d->d[2], d->d[3], d->d[4]), error) || !prepare_weights (&t, &r, error)
       || (losses = probe_out (p, "loss", SUMI_F32, &SUMI_SHAPE (r.steps), error)) == NULL)
     return FALSE;
   for (guint step = 0; step < r.steps; step++)
@@ -434,7 +256,8 @@ probe_ddpm_train (Probe *p, GError **error)
 
       if (!set_batch (&t, &r, s, step, error) || !sumi_plan_run (t.plan, NULL, error)
           || (loss = probe_read (t.plan, "loss", error)) == NULL
-          || (step == 0 && !report_gradients (&t, r.full, NULL, error)) || !update_weights (&t, &r, step, error))
+          || (step == 0 && !probe_gradients_report (&t.gradients, t.plan, r.full, error))
+          || !update_weights (&t, &r, step, error))
         return FALSE;
       sumi_tensor_poke_f32 (losses)[step] = *sumi_tensor_peek_f32 (loss);
     }

@@ -29,6 +29,9 @@ gboolean probe_schedule (Probe *p, GError **error);
 gboolean probe_unet (Probe *p, GError **error);
 gboolean probe_unet_backward (Probe *p, GError **error);
 gboolean probe_text_encoder (Probe *p, GError **error);
+gboolean probe_vae_encoder (Probe *p, GError **error);
+gboolean probe_vae_decoder (Probe *p, GError **error);
+gboolean probe_vae_train (Probe *p, GError **error);
 gboolean probe_taef2_encode (Probe *p, GError **error);
 gboolean probe_taef2_decode (Probe *p, GError **error);
 gboolean probe_tokenizer (Probe *p, GError **error);
@@ -54,22 +57,27 @@ SumiTensor *probe_out (Probe *p, const char *name, SumiDType dtype, const SumiSh
 /* A plan's output, as F32 whatever it computed in, into `out` (name) or to the caller. */
 SumiTensor *probe_read (SumiPlan *plan, const char *output, GError **error);
 gboolean probe_store (Probe *p, SumiPlan *plan, const char *output, GError **error);
-/* L2 norm, sum, and 8 values spread over n: the flat elements k (n-1) / 7. */
-void probe_summarize (const float *x, gint64 n, float *l2, float *sum, float probes[8]);
 
 /* ---- models (probe-model.c) ---- */
 typedef struct
 {
-  SumiTensorMap *weights;
-  gboolean pixels; /* simple-unet or ddpm: `config`; else `config.unet` is all there is */
+  SumiTensorMap *weights; /* names as in diffusion/model.h */
   SumiModelConfig config;
 } ProbeModel;
 
-/* The U-Net of the case's model. */
+/* The case's model. */
 gboolean probe_model_open (Probe *p, ProbeModel *model, GError **error);
+/* The same, and unknown_model unless it draws pixels. */
+gboolean probe_model_open_pixels (Probe *p, ProbeModel *model, GError **error);
 void probe_model_clear (ProbeModel *model);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (ProbeModel, probe_model_clear)
+/* `prefix` where the model's parameters are named by their networks, "" for models of pixels. */
+const char *probe_model_prefix (const ProbeModel *model, const char *prefix);
+/* missing_tensor unless the model has weights of this network ("vae"). */
+gboolean probe_model_needs (const ProbeModel *model, const char *network, GError **error);
+/* conditioning NULL: none. */
 SumiNode *probe_model_denoiser (SumiModule *m, const ProbeModel *model, SumiNode *sample, SumiNode *timestep,
-                                SumiNode *encoder_hidden_states, SumiNode *class_labels);
+                                const SumiUnetConditioning *conditioning);
 /* A file under models/, whose names come from the case: unsafe_path when they lead elsewhere. Free with g_free. */
 char *probe_model_path (Probe *p, const char *suffix, GError **error);
 /* Checks the module's weights, compiles, sets all parameters. */
@@ -77,6 +85,35 @@ SumiPlan *probe_compile (Probe *p, SumiModule *m, const SumiTensorMap *weights, 
 
 /* "schedule", "T", "beta_start" and "beta_end" of the parameters. */
 SumiSchedule *probe_params_schedule (Probe *p, GError **error);
+
+/* ---- gradients (probe-gradients.c) ---- */
+typedef struct
+{
+  Probe *p;
+  char *prefix;      /* of the model's parameters, but not of the case's names */
+  GPtrArray *params; /* names, in the order of the case's param_order; else of declaration */
+  GArray *shapes;    /* SumiShape */
+} ProbeGradients;
+
+/* The mean squared difference of all values. */
+SumiNode *probe_mse (SumiGraph *g, SumiNode *a, SumiNode *b);
+/* Adds outputs to the graph: "grad.NAME", the gradient of the loss to every parameter, and "grad_INPUT" to the inputs
+ * named (NULL: none). Fails where the graph is poisoned. */
+gboolean probe_gradients_build (ProbeGradients *t, Probe *p, SumiModule *m, const char *prefix, SumiNode *loss,
+                                const char *const *inputs, GError **error);
+/* Stores the gradients of the last run: norm, sum and samples of all ("grad_l2", "grad_sum", "grad_probe"), and as a
+ * whole those of at most "limit" values (`limit`, where the case does not say), or listed in "full". */
+gboolean probe_gradients_report (ProbeGradients *t, SumiPlan *plan, gint64 limit, GError **error);
+void probe_gradients_clear (ProbeGradients *t);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (ProbeGradients, probe_gradients_clear)
+
+/* Outputs PREFIX_l2, PREFIX_sum, PREFIX_probe: one row for every parameter. */
+typedef struct
+{
+  SumiTensor *l2, *sum, *probe;
+} ProbeSummary;
+gboolean probe_summary_new (ProbeGradients *t, const char *prefix, ProbeSummary *s, GError **error);
+void probe_summary_set (const ProbeSummary *s, guint i, const SumiTensor *values);
 
 /* ---- comparison (probe-check.c) ---- */
 /* Prints a line for every tensor of the reference; FALSE with what is outside the tolerance.

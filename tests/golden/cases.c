@@ -39,17 +39,32 @@ static const char *const expected[] = {
   "unet-tiny-sd15-odd",
   "unet-tiny-sd21-0",
   "unet-tiny-sd21-1",
+  "unet-tiny-sdxl-0",
+  "unet-tiny-sdxl-1",
+  "vae-decoder-tiny-sd15-0",
+  "vae-decoder-tiny-sd15-1",
+  "vae-decoder-tiny-sd21-0",
+  "vae-decoder-tiny-sd21-1",
+  "vae-decoder-tiny-sdxl-0",
+  "vae-decoder-tiny-sdxl-1",
+  "vae-encoder-tiny-sd15-0",
+  "vae-encoder-tiny-sd15-1",
+  "vae-encoder-tiny-sd21-0",
+  "vae-encoder-tiny-sd21-1",
+  "vae-encoder-tiny-sdxl-0",
+  "vae-encoder-tiny-sdxl-1",
+  "vae-train-tiny-sd15",
 };
 
-static const char *const components[] = { "ddim-sample", "ddpm-sample",  "ddpm-train", "p-sample-loop", "schedule",
-                                          "tokenizer",   "text-encoder", "unet",       "unet-backward", NULL };
+static const char *const components[]
+    = { "ddim-sample", "ddpm-sample",   "ddpm-train",  "p-sample-loop", "schedule",  "tokenizer", "text-encoder",
+        "unet",        "unet-backward", "vae-decoder", "vae-encoder",   "vae-train", NULL };
 
 /* Families that a component does not build yet: refused by name, not drawn wrongly. */
 static const struct
 {
   const char *component, *model, *class;
 } refused[] = {
-  { "unet", "tiny-sdxl", "[bad_config]" },       /* addition_embed_type */
   { "unet", "tiny-inpaint", "[unknown_model]" }, /* a single file of another naming */
 };
 

@@ -66,6 +66,8 @@ good_inputs (void)
     { "target", SUMI_F32, { 4, { 2, 3, 8, 8 } } },    { "x_T", SUMI_F32, { 4, { 2, 3, 8, 8 } } },
     { "noise", SUMI_F32, { 5, { 3, 2, 3, 8, 8 } } },  { "t", SUMI_I64, { 2, { 3, 2 } } },
     { "images", SUMI_F32, { 5, { 3, 2, 3, 8, 8 } } }, { "prompt.00", SUMI_U8, { 1, { 0 } } },
+    { "image", SUMI_F32, { 4, { 1, 3, 8, 8 } } },     { "latent", SUMI_F32, { 4, { 1, 4, 1, 1 } } },
+    { "eps", SUMI_F32, { 4, { 1, 4, 1, 1 } } },
   };
   SumiTensorMap *map = sumi_tensor_map_new ();
 
@@ -202,8 +204,18 @@ static const Row rows[] = {
   { "tokenizer-none", "{\"component\":\"tokenizer\"}", "missing_tensor", 1, "prompt.00", SUMI_U8, { 9, { 0 } } },
   { "randn", "{\"component\":\"randn\",\"params\":{\"n\":5}}", NULL, 0 },
   { "randn-none", "{\"component\":\"randn\",\"params\":{\"n\":0}}", "bad_config", 1 },
-  { "text-encoder-missing", "{\"component\":\"text-encoder\",\"model\":\"m\"}", "missing_file", 1 },
-  { "taef2-missing", "{\"component\":\"taef2-encode\",\"model\":\"m\"}", "missing_tensor", 1 },
+  { "text-encoder-missing", "{\"component\":\"text-encoder\",\"model\":\"m\"}", "missing_tensor", 1 },
+  { "vae-decoder-missing", "{\"component\":\"vae-decoder\",\"model\":\"m\"}", "missing_tensor", 1 },
+  { "vae-encoder-missing", "{\"component\":\"vae-encoder\",\"model\":\"m\"}", "missing_tensor", 1 },
+  { "vae-train-missing", "{\"component\":\"vae-train\",\"model\":\"m\"}", "missing_tensor", 1 },
+  { "taef2-missing", "{\"component\":\"taef2-encode\",\"model\":\"m\"}", "missing_file", 1 },
+  { "taef2-flat",
+    "{\"component\":\"taef2-encode\",\"model\":\"m\"}",
+    "shape_mismatch",
+    1,
+    "image",
+    SUMI_F32,
+    { 3, { 3, 8, 8 } } },
 };
 
 static void
