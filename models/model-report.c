@@ -5,23 +5,6 @@
 
 #define VOCABULARY "token_ids" /* diffusion/model.h; no parameter, but part of a text model */
 
-static void
-declare (SumiModule *m, const SumiModelConfig *c)
-{
-  SumiGraph *g = m->graph;
-  gint64 side = sumi_model_granularity (c);
-  SumiNode *sample = sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (1, c->channels, side, side));
-  SumiNode *timestep = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (1));
-  SumiNode *states = NULL, *pooled = NULL, *ids;
-
-  if (c->family == SUMI_FAMILY_LATENT)
-    {
-      ids = sumi_input (g, "input_ids", SUMI_INDEX, &SUMI_SHAPE (1, c->text.max_position_embeddings));
-      states = sumi_model_text (m, c, ids, &pooled);
-    }
-  sumi_model_denoiser (m, c, sample, timestep, &(SumiModelInputs){ states, pooled, NULL, NULL });
-}
-
 static gboolean
 check (const SumiModule *m, const SumiModelConfig *c, const SumiTensorMap *weights, GError **error)
 {
@@ -38,7 +21,7 @@ sumi_model_report_new (const SumiTensorMap *weights, const SumiModelConfig *conf
   g_autoptr (SumiModule) module = sumi_module_new (graph);
   SumiModelReport *r;
 
-  declare (module, config);
+  sumi_model_declare (module, config);
   if (!sumi_graph_check (graph, error))
     return NULL;
   r = g_new0 (SumiModelReport, 1);

@@ -199,10 +199,6 @@ suppose (SumiModelConfig *c)
                                                                     : 4;
 }
 
-static const char *const sigma_names[]
-    = { "karras",       "exponential", "polyexponential", "normal",           "sgm_uniform", "simple",
-        "ddim_uniform", "beta",        "kl_optimal",      "align_your_steps", "gits",        NULL };
-
 /* A name out of a list, as the list's own (static) string. */
 static gboolean
 name_field (JsonObject *json, const char *field, const char *const *list, const char **value, GError **error)
@@ -240,7 +236,7 @@ sumi_model_parse_defaults (JsonObject *json, SumiModelConfig *c, GError **error)
       || (sumi_config_uint (object, "steps", 1, 1000, &c->defaults.steps, error)
           && sumi_config_double (object, "guidance_scale", 0, 100, &c->defaults.guidance_scale, error)
           && name_field (object, "sampler", sumi_sampler_list (), &c->defaults.sampler, error)
-          && name_field (object, "sigmas", sigma_names, &c->defaults.sigmas, error)
+          && name_field (object, "sigmas", sumi_sigmas_list (), &c->defaults.sigmas, error)
           && sumi_config_uint (object, "clip_skip", 1, 12, &c->defaults.clip_skip, error)
           && parse_default_size (object, c, error)))
     return TRUE;

@@ -89,6 +89,63 @@ sumi_model_denoiser (SumiModule *m, const SumiModelConfig *c, SumiNode *sample, 
     }
 }
 
+/* ---- every parameter ---- */
+
+static void
+declare_text (SumiModule *m, const char *name, const SumiTextConfig *t)
+{
+  sumi_module_push (m, "%s", name);
+  sumi_text_encoder (m, t, sumi_input (m->graph, name, SUMI_INDEX, &SUMI_SHAPE (1, 1)), NULL);
+  if (t->projection_dim > 0)
+    sumi_module_param (m, "text_projection.weight", &SUMI_SHAPE (t->projection_dim, t->hidden_size),
+                       (SumiInit){ SUMI_INIT_UNIFORM_FAN_IN, t->hidden_size });
+  sumi_module_pop (m);
+}
+
+static void
+declare_vae (SumiModule *m, const SumiModelConfig *c)
+{
+  SumiGraph *g = m->graph;
+
+  sumi_module_push (m, "vae");
+  sumi_vae_encoder (m, &c->vae, sumi_input (g, "image", SUMI_REAL, &SUMI_SHAPE (1, 3, c->scale, c->scale)));
+  sumi_vae_decoder (m, &c->vae, sumi_input (g, "latents", SUMI_REAL, &SUMI_SHAPE (1, c->channels, 1, 1)));
+  sumi_module_pop (m);
+}
+
+static SumiNode *
+declare_input (SumiModule *m, const char *name, gint64 width)
+{
+  return width > 0 ? sumi_input (m->graph, name, SUMI_REAL, &SUMI_SHAPE (1, width)) : NULL;
+}
+
+static void
+declare_denoiser (SumiModule *m, const SumiModelConfig *c)
+{
+  SumiGraph *g = m->graph;
+  const gint64 side = sumi_model_granularity (c), states = sumi_model_states_width (c);
+  SumiModelInputs in = { .pooled = declare_input (m, "pooled", sumi_model_pooled_width (c)),
+                         .time_ids = declare_input (m, "time_ids", sumi_model_n_time_ids (c)),
+                         .timestep_cond = declare_input (m, "timestep_cond", c->unet.time_cond_proj_dim) };
+
+  if (states > 0)
+    in.encoder_hidden_states = sumi_input (g, "encoder_hidden_states", SUMI_REAL, &SUMI_SHAPE (1, 1, states));
+  sumi_model_denoiser (m, c, sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (1, c->in_channels, side, side)),
+                       sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (1)), &in);
+}
+
+void
+sumi_model_declare (SumiModule *m, const SumiModelConfig *c)
+{
+  declare_denoiser (m, c);
+  if (c->text.hidden_size > 0)
+    declare_text (m, "text_encoder", &c->text);
+  if (c->text_2.hidden_size > 0)
+    declare_text (m, "text_encoder_2", &c->text_2);
+  if (sumi_model_is_stable_diffusion (c))
+    declare_vae (m, c);
+}
+
 /* ---- the small vocabulary ---- */
 
 static gint64

@@ -118,6 +118,9 @@ gint64 sumi_model_n_time_ids (const SumiModelConfig *c);
 SumiNode *sumi_model_denoiser (SumiModule *m, const SumiModelConfig *c, SumiNode *sample, SumiNode *timestep,
                                const SumiModelInputs *inputs);
 
+/* Declares every parameter the model's networks have, with its shape, for checks and tools: nothing is computed. */
+void sumi_model_declare (SumiModule *m, const SumiModelConfig *c);
+
 /* The model's own, small vocabulary (LATENT): CLIP ids <-> rows of the text encoder's embedding.
  * "token_ids" I64 (V): the CLIP id of each row, ascending, except row 0, which is -1 and stands for every id that the
  * training captions did not have.  rows: `n` places; *n_unknown (may be NULL) counts ids that became row 0. */
