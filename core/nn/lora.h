@@ -3,7 +3,7 @@
  * 2024, DoRA).  Every dialect is read into one form, a list of changes to named parameters:
  *   W' = W + strength scale ΔW        (scale = alpha / rank, 1 where no alpha is stored)
  * merged in f32 from the model's own (mapped) weights every time, so that taking an adapter off restores the model bit
- * for bit. */
+ * for bit.  Where ΔW depends on W (DoRA, rotations, IA3, replacements) it is W' - W at strength 1. */
 #pragma once
 
 #include "nn/names.h"
@@ -39,6 +39,7 @@ typedef struct
   guint rank;          /* the largest; 0 where there is none */
   guint n_modules;     /* modules with a change */
   gboolean text_encoder;
+  guint n_tokens;     /* textual-inversion embeddings that came along */
   GPtrArray *unknown; /* char*: keys of no known dialect */
 } SumiLoraInfo;
 /* unknown_model when the file is no adapter, or has only keys that no program writes on purpose (they are listed). */
@@ -51,11 +52,13 @@ GPtrArray *sumi_lora_peek_unmatched (const SumiLora *l);       /* char*: keys th
 /* ΔW of one parameter at strength 1, F32 in the parameter's shape: for tests and tools. DoRA depends on W. Transfer
  * full. */
 SumiTensor *sumi_lora_delta (const SumiLora *l, const char *parameter, GError **error);
-/* Textual-inversion vectors that came in the same file ("bundle_emb.TOKEN.…", cloneofsimo's "<token>"): names under
- * which sumi_embedding_new (diffusion/embedding.h) can read them, or NULL. Borrowed. */
-SumiTensorMap *sumi_lora_peek_embeddings (const SumiLora *l);
+/* Textual-inversion vectors that came in the same file ("bundle_emb.TOKEN.…", cloneofsimo's "<token>"): token ->
+ * SumiTensorMap, each as a file that sumi_embedding_new (diffusion/embedding.h) reads; NULL where there are none.
+ * Borrowed. */
+GHashTable *sumi_lora_peek_embeddings (const SumiLora *l);
 
-/* Several at once. */
+/* Several at once: each change is of the model's own weight, W' = W + sum of strength_i ΔW_i (W), so their order is of
+ * no matter. */
 typedef struct _SumiLoraStack SumiLoraStack;
 SumiLoraStack *sumi_lora_stack_new (SumiTensorMap *weights); /* canonical names; takes a reference */
 void sumi_lora_stack_free (SumiLoraStack *s);
