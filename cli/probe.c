@@ -22,6 +22,7 @@ static const Component components[] = {
   { "ddim-sample", probe_ddim_sample, 0.05 },
   { "ddpm-sample", probe_ddpm_sample, 0.05 },
   { "ddpm-train", probe_ddpm_train, 0.05 },
+  { "lora", probe_lora, 0.05 },
   { "p-sample-loop", probe_p_sample_loop, 0.05 },
   { "randn", probe_randn, 0 },
   { "schedule", probe_schedule, 0 },

@@ -37,6 +37,7 @@ gboolean probe_taef2_decode (Probe *p, GError **error);
 gboolean probe_tokenizer (Probe *p, GError **error);
 gboolean probe_randn (Probe *p, GError **error);
 gboolean probe_p_sample_loop (Probe *p, GError **error);
+gboolean probe_lora (Probe *p, GError **error);
 gboolean probe_ddim_sample (Probe *p, GError **error);
 gboolean probe_ddpm_sample (Probe *p, GError **error);
 gboolean probe_ddpm_train (Probe *p, GError **error);

@@ -17,6 +17,11 @@ static const char *const expected[] = {
   "ddpm-train-cosine",
   "ddpm-train-linear",
   "ddpm-train-quadratic",
+  "lora-diffusers",
+  "lora-kohya",
+  "lora-kohya-locon",
+  "lora-legacy",
+  "lora-peft",
   "p-sample-loop",
   "pixel-ddpm-unet-0",
   "pixel-ddpm-unet-1",
@@ -57,8 +62,8 @@ static const char *const expected[] = {
 };
 
 static const char *const components[]
-    = { "ddim-sample", "ddpm-sample",   "ddpm-train",  "p-sample-loop", "schedule",  "tokenizer", "text-encoder",
-        "unet",        "unet-backward", "vae-decoder", "vae-encoder",   "vae-train", NULL };
+    = { "ddim-sample",  "ddpm-sample", "ddpm-train",    "lora",        "p-sample-loop", "schedule",  "tokenizer",
+        "text-encoder", "unet",        "unet-backward", "vae-decoder", "vae-encoder",   "vae-train", NULL };
 
 /* Families that a component does not build yet: refused by name, not drawn wrongly. */
 static const struct
