@@ -382,6 +382,12 @@ encode_with_pads (SumiTokenizer *t, const char *text, GError **error)
   return g_steal_pointer (&ids);
 }
 
+GArray *
+sumi_tokenizer_encode_for (SumiTokenizer *t, const char *text, gint64 pad_id, GError **error)
+{
+  return pad_id == 0 ? encode_with_pads (t, text, error) : sumi_tokenizer_encode (t, text, error);
+}
+
 gboolean
 sumi_tokenizer_encode_padded (SumiTokenizer *t, const char *text, guint context, gint64 pad_id, gint64 *ids,
                               guint *n_cut, GError **error)
@@ -394,7 +400,7 @@ sumi_tokenizer_encode_padded (SumiTokenizer *t, const char *text, guint context,
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "context: found %u, expected at least 2", context);
       return FALSE;
     }
-  plain = pad_id == 0 ? encode_with_pads (t, text, error) : sumi_tokenizer_encode (t, text, error);
+  plain = sumi_tokenizer_encode_for (t, text, pad_id, error);
   if (plain == NULL)
     return FALSE;
   n = MIN (plain->len, context - 2);

@@ -21,9 +21,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiTokenizer, sumi_tokenizer_unref)
 
 /* Plain ids (gint64), without start and end marks. Text that is not UTF-8 is a usage error. */
 GArray *sumi_tokenizer_encode (SumiTokenizer *t, const char *text, GError **error);
-/* start + ids + end, cut to `context` (end mark kept last), padded with pad_id; ids has `context` places.
- * n_cut (may be NULL): how many tokens did not fit.  With pad_id 0, which is "!", every "!" of the text becomes one 0,
- * as in the tokenizers of the models that are padded so. */
+/* The same for a model that is padded with pad_id.  With 0, which is "!", every "!" of the text becomes one 0, as in
+ * the tokenizers of the models that are padded so. */
+GArray *sumi_tokenizer_encode_for (SumiTokenizer *t, const char *text, gint64 pad_id, GError **error);
+/* start + encode_for + end, cut to `context` (end mark kept last), padded with pad_id; ids has `context` places.
+ * n_cut (may be NULL): how many tokens did not fit. */
 gboolean sumi_tokenizer_encode_padded (SumiTokenizer *t, const char *text, guint context, gint64 pad_id, gint64 *ids,
                                        guint *n_cut, GError **error);
 
