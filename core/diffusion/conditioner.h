@@ -27,7 +27,8 @@ typedef SumiTensor *(*SumiParameterFunc) (const char *name, gpointer user, GErro
 typedef struct _SumiConditioner SumiConditioner;
 
 /* config: of a model that takes a prompt (sumi-latent, sd15, sd21, sdxl, sdxl-refiner); outlives the conditioner.
- * weights: canonical names; the token embeddings are read from them row by row, and never packed. */
+ * weights: canonical names, all of the text encoders' are checked here; the token embeddings are read from them row by
+ * row, and never packed. */
 SumiConditioner *sumi_conditioner_new (const SumiModelConfig *config, SumiTensorMap *weights, SumiTokenizer *tokenizer,
                                        SumiEngine *engine, guint threads, GError **error);
 void sumi_conditioner_free (SumiConditioner *c);
@@ -38,7 +39,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiConditioner, sumi_conditioner_free)
 void sumi_conditioner_set_source (SumiConditioner *c, SumiParameterFunc source, gpointer user);
 /* Frees the compiled encoders; they are compiled again when needed. */
 void sumi_conditioner_trim (SumiConditioner *c);
-/* Takes the embedding over.  shape_mismatch when its width is another model's. One with the same token is replaced. */
+/* Takes the embedding over, also when it fails: shape_mismatch when its widths are another model's, usage when its word
+ * is only white space. One with the same token is replaced. */
 gboolean sumi_conditioner_add_embedding (SumiConditioner *c, SumiEmbedding *e, GError **error);
 void sumi_conditioner_clear_embeddings (SumiConditioner *c);
 
@@ -47,6 +49,7 @@ typedef struct
   SumiEmphasis emphasis;
   guint clip_skip;     /* A1111's count: 1 the last layer, 2 the one before…; 0: the model's own */
   gboolean zero_empty; /* an empty prompt becomes zeros (SDXL in diffusers), where the model's configuration says so */
+  gboolean one_chunk;  /* what one chunk does not hold is cut (as by the reference pipelines), and told */
 } SumiConditionerOptions;
 
 /* Encodes n parsed prompts together: all get the same number of chunks.  what: names for messages ("prompt",

@@ -16,7 +16,7 @@ typedef struct
 } SumiEmbedding;
 
 /* file: as io/weights.h gives it; name: the file's stem.
- * unknown_model: no embedding; bad_shape, non_finite, too_large (more than 75 vectors). */
+ * unknown_model: no embedding; bad_shape, unsupported_dtype, non_finite, too_large (more than 75 vectors). */
 SumiEmbedding *sumi_embedding_new (const SumiTensorMap *file, const char *name, GError **error);
 void sumi_embedding_free (SumiEmbedding *e);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiEmbedding, sumi_embedding_free)

@@ -2,6 +2,7 @@
 /* The parts of a pipeline, shared by the files that make it. */
 #pragma once
 
+#include "diffusion/conditioner.h"
 #include "diffusion/model.h"
 #include "diffusion/pipeline.h"
 #include "engine/engine.h"
@@ -54,14 +55,6 @@ SumiWarmPlan *sumi_pipeline_warm (SumiPipeline *p, gboolean decoder, gint64 n, g
 SumiPlan *sumi_pipeline_text_plan (SumiPipeline *p, GError **error);
 
 /* ---- pipeline-text.c ---- */
-typedef struct
-{
-  SumiTensor *states, *pooled; /* F32 (1,S,D), (1,D) */
-} SumiTextStates;
-
-void sumi_text_states_clear (SumiTextStates *t);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (SumiTextStates, sumi_text_states_clear)
-
 /* Tells in `notes` which words are unknown and what was cut. */
 gboolean sumi_pipeline_encode (SumiPipeline *p, const char *what, const char *prompt, SumiTextStates *t,
                                GPtrArray *notes, GCancellable *cancellable, GError **error);

@@ -4,13 +4,6 @@
 
 #define MAX_TOLD 8 /* unknown words named in a note */
 
-void
-sumi_text_states_clear (SumiTextStates *t)
-{
-  g_clear_pointer (&t->states, sumi_tensor_unref);
-  g_clear_pointer (&t->pooled, sumi_tensor_unref);
-}
-
 /* Commas and quotation marks are not worth telling; a picture sign is. */
 static gboolean
 is_word_char (gunichar c)
