@@ -41,6 +41,9 @@ void sumi_autoencoder_set_tile (SumiAutoencoder *a, guint tile);
 /* Frees compiled plans; they are made again when needed. */
 void sumi_autoencoder_trim (SumiAutoencoder *a);
 
+/* Bytes a run needs beside the parameters, and of the parameters: the most of all plans there are. */
+void sumi_autoencoder_get_memory (const SumiAutoencoder *a, gsize *arena, gsize *parameters);
+
 /* latents F32 (N,L,h,w) -> F32 (N,3,8h,8w), about [-1,1], not clamped. non_finite. */
 SumiTensor *sumi_autoencoder_decode (SumiAutoencoder *a, const SumiTensor *latents, GCancellable *cancellable,
                                      GError **error);

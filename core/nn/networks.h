@@ -115,12 +115,16 @@ SumiNode *sumi_vae_encoder (SumiModule *m, const SumiVaeConfig *c, SumiNode *ima
 /* latents (N,latent_channels,h,w), not scaled -> (N,3,H,W), about [-1,1] */
 SumiNode *sumi_vae_decoder (SumiModule *m, const SumiVaeConfig *c, SumiNode *latents);
 
-/* ---- TAESD (nn/tae.c): the tiny stand-ins of AutoencoderKL: encoder.N…, decoder.N… (diffusers: AutoencoderTiny's
- * encoder.layers.N…), 4 or 16 latent channels, already in the denoiser's scale ---- */
+/* ---- TAESD (nn/tae.c): the tiny stand-ins of AutoencoderKL: encoder.N…, decoder.N…, 4 or 16 latent channels, already
+ * in the denoiser's scale ---- */
 /* image (N,3,H,W) in [0,1] -> (N,latent_channels,H/8,W/8) */
 SumiNode *sumi_taesd_encoder (SumiModule *m, gint64 latent_channels, SumiNode *image);
 /* latents -> (N,3,8h,8w), about [0,1], not clamped */
 SumiNode *sumi_taesd_decoder (SumiModule *m, gint64 latent_channels, SumiNode *latents);
+/* The weights of a file under the names above, whichever it uses: the original ones, with or without the half in front
+ * (a file of one half alone: "1.weight"), or those of diffusers' AutoencoderTiny ("decoder.layers.0.weight").  Tells
+ * how many latent channels they are for. Tensors are shared. unknown_model. */
+SumiTensorMap *sumi_taesd_weights (SumiTensorMap *file, gint64 *latent_channels, GError **error);
 
 /* ---- TAEF2 (nn/tae.c): encoder.N…, decoder.N…; 32 latent channels at 1/8 size ---- */
 #define SUMI_TAEF2_CHANNELS 32
