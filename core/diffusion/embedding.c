@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "diffusion/embedding.h"
 
-#include <string.h>
-
 #define MAX_VECTORS 75 /* what a chunk of the prompt has room for */
 #define MAX_WIDTH 16384
 
@@ -64,12 +62,12 @@ static gboolean
 find (const SumiTensorMap *file, const char *name, Found *found, GError **error)
 {
   guint size = sumi_tensor_map_get_size (file);
-  const char *only;
 
   *found = (Found){ NULL };
   if (!find_string_to_param (file, name, found, error))
     return FALSE;
-  if (found->first != NULL || find_pair (file, found))
+  if (found->first != NULL || find_pair (file, found)
+      || (found->first = sumi_tensor_map_peek (file, "emb_params")) != NULL)
     return TRUE;
   if (size != 1)
     return fail (error, SUMI_ERROR_UNKNOWN_MODEL,
@@ -77,9 +75,7 @@ find (const SumiTensorMap *file, const char *name, Found *found, GError **error)
                  "or one tensor named as its word)",
                  name, size);
   found->first = sumi_tensor_map_peek_nth (file, 0);
-  only = sumi_tensor_map_get_name (file, 0);
-  if (strcmp (only, "emb_params") != 0 && *only != '\0')
-    found->token = only;
+  found->token = sumi_tensor_map_get_name (file, 0);
   return TRUE;
 }
 
@@ -139,7 +135,7 @@ sumi_embedding_new (const SumiTensorMap *file, const char *name, GError **error)
       || (found.second != NULL && (e->vectors_2 = read_vectors (found.second, name, error)) == NULL)
       || !check_counts (e, name, error))
     return NULL;
-  e->token = g_strdup (found.token != NULL ? found.token : name);
+  e->token = g_strdup (found.token != NULL && *found.token != '\0' ? found.token : name);
   return g_steal_pointer (&e);
 }
 
