@@ -12,8 +12,24 @@ typedef struct
 } Name;
 
 static const Name samplers[] = {
-  { "ddpm", "DDPM", NULL },
-  { "ddim", "DDIM", "|ddimcfgpp|" },
+  { "ddpm", "DDPM", "|ddpmscheduler|" },
+  { "ddim", "DDIM", "|ddimscheduler|" },
+  { "pndm", "PLMS", "|pndmscheduler|" },
+  { "euler", "Euler", "|eulerdiscretescheduler|" },
+  { "euler_a", "Euler a", "|eulerancestral|eulerancestraldiscretescheduler|" },
+  { "heun", "Heun", "|heundiscretescheduler|" },
+  { "dpm2", "DPM2", "|kdpm2discretescheduler|" },
+  { "dpm2_a", "DPM2 a", "|dpm2ancestral|kdpm2ancestraldiscretescheduler|" },
+  { "dpmpp_2s_a", "DPM++ 2S a", "|dpmpp2sancestral|" },
+  { "dpmpp_sde", "DPM++ SDE", "|dpmsolversdescheduler|dpmppsdegpu|" },
+  { "dpmpp_2m", "DPM++ 2M", "|dpmsolvermultistepscheduler|" },
+  { "dpmpp_2m_sde", "DPM++ 2M SDE", "|dpmpp2msdegpu|" },
+  { "dpmpp_3m_sde", "DPM++ 3M SDE", "|dpmpp3msdegpu|" },
+  { "lms", "LMS", "|lmsdiscretescheduler|" },
+  { "unipc", "UniPC", "|unipcbh2|unipcmultistepscheduler|" },
+  { "deis", "DEIS", "|deismultistepscheduler|" },
+  { "lcm", "LCM", "|lcmscheduler|" },
+  { "tcd", "TCD", "|tcdscheduler|" },
 };
 
 static const Name sigmas[] = {
@@ -24,7 +40,10 @@ static const Name sigmas[] = {
   { "sgm_uniform", "SGM Uniform", NULL },
   { "simple", "Simple", NULL },
   { "ddim_uniform", "DDIM Uniform", "|ddim|" },
+  { "beta", "Beta", NULL },
   { "kl_optimal", "KL Optimal", NULL },
+  { "align_your_steps", "Align Your Steps", "|ays|alignyoursteps11|" },
+  { "gits", "Align Your Steps GITS", "|aysgits|" },
 };
 
 /* Small letters and digits only, "+" as "p": spellings differ in the rest. Free with g_free. */
@@ -112,6 +131,30 @@ sumi_sampler_from_title (const char *title)
 
   split (title, &sampler, &list);
   return sampler != NULL ? sampler->name : NULL;
+}
+
+const char *
+sumi_sampler_automatic_sigmas (const char *name)
+{
+  static const struct
+  {
+    const char *sampler, *list;
+  } automatic[] = { { "euler", "normal" },
+                    { "euler_a", "normal" },
+                    { "heun", "normal" },
+                    { "lms", "normal" },
+                    { "dpm2", "karras" },
+                    { "dpm2_a", "karras" },
+                    { "dpmpp_2s_a", "karras" },
+                    { "dpmpp_sde", "karras" },
+                    { "dpmpp_2m", "karras" },
+                    { "dpmpp_2m_sde", "exponential" },
+                    { "dpmpp_3m_sde", "exponential" } };
+
+  for (guint i = 0; i < G_N_ELEMENTS (automatic); i++)
+    if (g_strcmp0 (automatic[i].sampler, name) == 0)
+      return automatic[i].list;
+  return NULL;
 }
 
 const char *

@@ -24,7 +24,8 @@ typedef struct
 typedef struct
 {
   guint step, stage;
-  SumiNoiseLevel at; /* of x before the call */
+  SumiNoiseLevel at;       /* of x before the call */
+  SumiNoiseLevel from, to; /* of the step */
 } SumiSamplerCall;
 
 /* Which timesteps the diffusers scheduler of a sampler visits. */
@@ -55,13 +56,13 @@ struct _SumiSampler
   float *saved;                             /* x as it was before the first stage; for two-stage samplers */
   float *history[SUMI_SAMPLER_MAX_HISTORY]; /* of earlier calls, the last first */
   guint n_history;                          /* how many of them hold something */
+  guint last_order;                         /* unipc */
 };
 
 /* What one call hands to the sampler. */
 typedef struct
 {
   const SumiSamplerCall *call;
-  const SumiSamplerStep *step;
   const float *uncond_x_start; /* NULL without CFG++ */
   const float *uncond_eps;
   const float *variance; /* NULL unless learned */
@@ -74,26 +75,61 @@ struct _SumiSamplerClass
   SumiWalkKind walk;
   gboolean sigma_view;
   gboolean cfg_pp;
+  gboolean saves; /* x, for a later call */
   gboolean churns;
+  gboolean rounds_karras;         /* to whole timesteps */
+  gboolean ends_at_min;           /* DEIS: at the smallest sigma there is, not at 0 */
+  gboolean ends_at_first;         /* TCD: at timestep 0 */
   gboolean discards_next_to_last; /* in lists of sigmas: one more is made, and the last but one is left out */
   double eta;                     /* default; < 0: it has none */
   guint order, max_order;         /* default; 0: it has none */
   guint n_history;
-  /* The sigma of the second stage's call; 0: this step has none.  NULL: no step has. */
-  double (*second_sigma) (const SumiSampler *s, const SumiSamplerStep *step);
+  /* The sigma of a second model call in a step; 0: this step has none.  NULL: no step has. */
+  double (*second_sigma) (const SumiSampler *s, guint step);
   /* The standard deviation of what a call adds to x; 0: none.  NULL: never. */
   double (*noise) (const SumiSampler *s, const SumiSamplerCall *call);
   void (*step) (SumiSampler *s, const SumiSamplerInput *in, float *x);
 };
 
-extern const SumiSamplerClass sumi_sampler_ddim_class;
-extern const SumiSamplerClass sumi_sampler_ddpm_class;
+extern const SumiSamplerClass sumi_sampler_ddpm_class, sumi_sampler_ddim_class, sumi_sampler_pndm_class,
+    sumi_sampler_euler_class, sumi_sampler_euler_a_class, sumi_sampler_heun_class, sumi_sampler_dpm2_class,
+    sumi_sampler_dpm2_a_class, sumi_sampler_dpmpp_2s_a_class, sumi_sampler_dpmpp_sde_class, sumi_sampler_dpmpp_2m_class,
+    sumi_sampler_dpmpp_2m_sde_class, sumi_sampler_dpmpp_3m_sde_class, sumi_sampler_lms_class, sumi_sampler_unipc_class,
+    sumi_sampler_deis_class, sumi_sampler_lcm_class, sumi_sampler_tcd_class;
 
 /* ---- sampler-walk.c ---- */
 /* Fills in steps, calls and start_scale. usage. */
 gboolean sumi_sampler_plan_walk (SumiSampler *s, GError **error);
 
-/* ---- sampler.c ---- */
+/* ---- sampler-parts.c ---- */
+/* sigma after the deterministic part of an ancestral step, and of the noise that is then added
+ * (Karras et al. 2022's ancestral sampling as k-diffusion writes it): down^2 + up^2 = to^2. */
+typedef struct
+{
+  double down, up;
+} SumiAncestral;
+
+SumiAncestral sumi_sampler_ancestral (double from, double to, double eta);
+/* The noise of churning samplers, in the last call of a step: up to the sigma the next one begins with. */
+double sumi_sampler_churn_noise (const SumiSampler *s, const SumiSamplerCall *call);
+/* lambda = log (alpha / sigma) (Lu et al. 2022); how far it goes from one sigma to another, infinite to 0. */
+double sumi_sampler_lambda_step (double from, double to);
+/* How many of the last `order` predictions a multistep solver may use in this step: what it has seen, and fewer near
+ * the end. */
+guint sumi_sampler_usable_order (const SumiSampler *s, const SumiSamplerCall *call, guint order);
+
+/* A coefficient and what it multiplies (n_values; not read where the coefficient is 0). */
+typedef struct
+{
+  double c;
+  const float *v;
+} SumiTerm;
+
+/* out = the sum of the terms, in double precision; out may be among them. */
+void sumi_sampler_sum (const SumiSampler *s, float *out, const SumiTerm *terms, guint n);
+#define SUMI_SUM(s, out, ...)                                                                                          \
+  sumi_sampler_sum (s, out, (const SumiTerm[]){ __VA_ARGS__ }, G_N_ELEMENTS (((const SumiTerm[]){ __VA_ARGS__ })))
+
 /* Puts a copy of n_values in front of the history. */
 void sumi_sampler_remember (SumiSampler *s, const float *values);
 

@@ -5,7 +5,14 @@
 #include <math.h>
 #include <string.h>
 
-static const SumiSamplerClass *const classes[] = { &sumi_sampler_ddpm_class, &sumi_sampler_ddim_class };
+static const SumiSamplerClass *const classes[] = {
+  &sumi_sampler_ddpm_class,         &sumi_sampler_ddim_class,     &sumi_sampler_pndm_class,
+  &sumi_sampler_euler_class,        &sumi_sampler_euler_a_class,  &sumi_sampler_heun_class,
+  &sumi_sampler_dpm2_class,         &sumi_sampler_dpm2_a_class,   &sumi_sampler_dpmpp_2s_a_class,
+  &sumi_sampler_dpmpp_sde_class,    &sumi_sampler_dpmpp_2m_class, &sumi_sampler_dpmpp_2m_sde_class,
+  &sumi_sampler_dpmpp_3m_sde_class, &sumi_sampler_lms_class,      &sumi_sampler_unipc_class,
+  &sumi_sampler_deis_class,         &sumi_sampler_lcm_class,      &sumi_sampler_tcd_class,
+};
 
 /* ---- construction ---- */
 
@@ -39,6 +46,16 @@ sumi_sampler_has_cfg_pp (const char *name)
   const SumiSamplerClass *klass = find (name);
 
   return klass != NULL && klass->cfg_pp;
+}
+
+SumiSpacing
+sumi_sampler_default_spacing (const char *name)
+{
+  const SumiSamplerClass *klass = find (name);
+
+  return klass != NULL && (klass->walk == SUMI_WALK_SIGMAS || klass->walk == SUMI_WALK_MULTISTEP)
+             ? SUMI_SPACING_LINSPACE
+             : SUMI_SPACING_LEADING;
 }
 
 static gboolean
@@ -85,7 +102,7 @@ static gboolean
 allocate (SumiSampler *s, GError **error)
 {
   float **all[] = { &s->x_start, &s->eps, s->klass->cfg_pp ? &s->uncond_x_start : NULL,
-                    s->klass->cfg_pp ? &s->uncond_eps : NULL, s->klass->second_sigma != NULL ? &s->saved : NULL };
+                    s->klass->cfg_pp ? &s->uncond_eps : NULL, s->klass->saves ? &s->saved : NULL };
 
   for (guint i = 0; i < G_N_ELEMENTS (all) + s->klass->n_history; i++)
     {
@@ -137,17 +154,6 @@ sumi_sampler_free (SumiSampler *s)
   for (guint i = 0; i < SUMI_SAMPLER_MAX_HISTORY; i++)
     g_free (s->history[i]);
   g_free (s);
-}
-
-void
-sumi_sampler_remember (SumiSampler *s, const float *values)
-{
-  guint n = s->klass->n_history;
-  float *oldest = s->history[n - 1];
-
-  memmove (s->history + 1, s->history, (n - 1) * sizeof *s->history);
-  s->history[0] = memcpy (oldest, values, s->o.n_values * sizeof *values);
-  s->n_history = MIN (s->n_history + 1, n);
 }
 
 /* ---- the walk ---- */
@@ -267,7 +273,6 @@ sumi_sampler_step (SumiSampler *s, guint call, float *x, const float *output, co
 
   g_return_if_fail (call < s->n_calls);
   in.call = &s->calls[call];
-  in.step = &s->steps[in.call->step];
   predict (s, &in.call->at, x, output, s->x_start, s->eps);
   if (uncond != NULL && s->klass->cfg_pp)
     {

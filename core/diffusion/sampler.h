@@ -82,6 +82,8 @@ void sumi_sampler_model_input (const SumiSampler *s, guint call, const float *x,
 void sumi_sampler_step (SumiSampler *s, guint call, float *x, const float *output, const float *uncond,
                         const float *noise);
 gboolean sumi_sampler_has_cfg_pp (const char *name);
+/* The spacing of the diffusers scheduler of that name where a model's settings say none. */
+SumiSpacing sumi_sampler_default_spacing (const char *name);
 /* The x_0 predicted by the last step, for previews. Borrowed. */
 const float *sumi_sampler_peek_x_start (const SumiSampler *s);
 /* TRUE: x is k-diffusion's (x_0 + sigma eps). For those who compare with a reference. */
@@ -93,5 +95,7 @@ const char *sumi_sampler_title (const char *name);
 /* Also others' spellings ("DPM++ 2M", "Euler a", "k_euler", "dpmpp_2m"), with a schedule behind or not ("DPM++ 2M
  * Karras": sumi_sigmas_from_title finds that); NULL when unknown. Static. */
 const char *sumi_sampler_from_title (const char *title);
+/* The list of sigmas that A1111's schedule type "Automatic" means for this sampler; NULL: by timesteps. */
+const char *sumi_sampler_automatic_sigmas (const char *name);
 
 G_END_DECLS

@@ -186,32 +186,40 @@ sumi_schedule_free (SumiSchedule *s)
   g_free (s);
 }
 
+/* In numpy's arithmetic (linspace, arange), because the result is rounded: at halves the last bit decides. */
+double
+sumi_schedule_spaced (guint T, SumiSpacing spacing, guint steps_offset, guint n, guint i)
+{
+  switch (spacing)
+    {
+    case SUMI_SPACING_LINSPACE:
+      return n > 1 && i > 0 ? (n - 1 - i) * ((T - 1.0) / (n - 1)) : (n > 1 ? T - 1.0 : 0.0);
+    case SUMI_SPACING_TRAILING:
+      return rint (T + i * ((T - (double)T / n) - T)) - 1.0;
+    default:
+      return (double)(n - 1 - i) * (T / n) + steps_offset;
+    }
+}
+
 gboolean
 sumi_schedule_timesteps (guint T, SumiSpacing spacing, guint steps_offset, guint n, guint *out, GError **error)
 {
+  double first;
+
   if (n < 1 || n > T)
     {
       g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "steps: found %u, expected 1 to %u", n, T);
       return FALSE;
     }
-  for (guint i = 0; i < n; i++)
-    switch (spacing)
-      {
-      case SUMI_SPACING_LINSPACE:
-        out[i] = (guint)rint (linspace (0, T - 1, n, n - 1 - i));
-        break;
-      case SUMI_SPACING_TRAILING:
-        out[i] = (guint)rint (T - i * ((double)T / n)) - 1;
-        break;
-      default:
-        out[i] = (n - 1 - i) * (T / n) + steps_offset;
-      }
-  if (out[0] >= T)
+  first = sumi_schedule_spaced (T, spacing, steps_offset, n, 0);
+  if (first >= T)
     {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "steps: %u with offset %u: found timestep %u, expected 0 to %u",
-                   n, steps_offset, out[0], T - 1);
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "steps: %u with offset %u: found timestep %g, expected 0 to %u",
+                   n, steps_offset, first, T - 1);
       return FALSE;
     }
+  for (guint i = 0; i < n; i++)
+    out[i] = (guint)rint (sumi_schedule_spaced (T, spacing, steps_offset, n, i));
   return TRUE;
 }
 

@@ -75,6 +75,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiSchedule, sumi_schedule_free)
 gboolean sumi_schedule_timesteps (guint T, SumiSpacing spacing, guint steps_offset, guint n, guint *out,
                                   GError **error);
 
+/* The i-th of those n, from the highest down; linspace's before rounding.  Not checked. */
+double sumi_schedule_spaced (guint T, SumiSpacing spacing, guint steps_offset, guint n, guint i);
+
 double sumi_schedule_snr (const SumiSchedule *s, guint t); /* ac / (1 - ac) */
 /* min-SNR-gamma weight (Hang et al. 2023): epsilon min(snr,g)/snr, v min(snr,g)/(snr+1), sample min(snr,g).
  * gamma 0: 1. */

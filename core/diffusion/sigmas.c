@@ -78,14 +78,66 @@ sumi_sigmas_from_timestep (const double *table, guint T, double timestep)
   return exp (mix (log (table[low]), log (table[high]), t - low));
 }
 
+/* ---- the beta distribution ---- */
+
+/* The lower tail (Abramowitz & Stegun 26.5.4): x^a / B (a, b) sum_k (1 - b)_k x^k / (k! (a + k)). */
+static double
+beta_tail (double x, double a, double b, double log_beta)
+{
+  double sum = 1.0 / a, factor = 1.0;
+
+  for (guint k = 1; k < 200 && fabs (factor) > 1e-18; k++)
+    {
+      factor *= (k - b) / k * x;
+      sum += factor / (a + k);
+    }
+  return x > 0.0 ? exp (a * log (x) - log_beta) * sum : 0.0;
+}
+
+/* Below 1/2, where the series converges fast. */
+static double
+lower_quantile (double p, double a, double b, double log_beta)
+{
+  double low = 0.0, high = 0.5, middle = 0.25;
+
+  while (middle > low && middle < high)
+    {
+      if (beta_tail (middle, a, b, log_beta) < p)
+        low = middle;
+      else
+        high = middle;
+      middle = low + (high - low) / 2.0;
+    }
+  return middle;
+}
+
+double
+sumi_sigmas_beta_quantile (double p, double a, double b)
+{
+  double log_beta = lgamma (a) + lgamma (b) - lgamma (a + b);
+
+  if (p <= 0.0 || p >= 1.0)
+    return p <= 0.0 ? 0.0 : 1.0;
+  if (p <= beta_tail (0.5, a, b, log_beta))
+    return lower_quantile (p, a, b, log_beta);
+  return 1.0 - lower_quantile (1.0 - p, b, a, log_beta);
+}
+
 /* ---- the lists ---- */
 
-/* Karras et al. 2022, eq. 5, rho = 7. */
+void
+sumi_sigmas_karras (double max, double min, guint n, double *out)
+{
+  const double rho = 7.0;
+
+  for (guint i = 0; i < n; i++)
+    out[i] = pow (mix (pow (max, 1.0 / rho), pow (min, 1.0 / rho), n > 1 ? (double)i / (n - 1) : 0.0), rho);
+}
+
 static void
 karras (const Range *r, double *out)
 {
-  for (guint i = 0; i < r->n; i++)
-    out[i] = pow (mix (pow (r->max, 1.0 / 7.0), pow (r->min, 1.0 / 7.0), ramp (r, i)), 7.0);
+  sumi_sigmas_karras (r->max, r->min, r->n, out);
 }
 
 /* Evenly in log sigma. */
@@ -130,12 +182,59 @@ ddim_uniform (const Range *r, double *out)
     out[r->n - 1 - i] = r->table[MIN (1 + i * stride, r->T - 1)];
 }
 
-/* Sabour et al. 2024, theorem 3.1. */
+/* Lee et al. 2024: quantiles of a beta distribution, which crowd at both ends; on sigma, as in A1111. */
+static void
+beta (const Range *r, double *out)
+{
+  for (guint i = 0; i < r->n; i++)
+    out[i] = mix (r->min, r->max, sumi_sigmas_beta_quantile (1.0 - ramp (r, i), 0.6, 0.6));
+}
+
+/* Sabour et al. 2024, theorem 3.1; the last of the n lies above the smallest sigma, as in A1111. */
 static void
 kl_optimal (const Range *r, double *out)
 {
   for (guint i = 0; i < r->n; i++)
-    out[i] = tan (mix (atan (r->max), atan (r->min), ramp (r, i)));
+    out[i] = tan (mix (atan (r->max), atan (r->min), (double)i / r->n));
+}
+
+#define N_TABULATED 11
+
+/* Log-linear between the given levels. */
+static void
+tabulated (const double *levels, guint n, double *out)
+{
+  for (guint i = 0; i < n; i++)
+    {
+      double at = n > 1 ? (double)i / (n - 1) * (N_TABULATED - 1) : 0.0;
+      guint low = MIN ((guint)at, N_TABULATED - 2);
+
+      out[i] = exp (mix (log (levels[low]), log (levels[low + 1]), at - low));
+    }
+}
+
+/* Sabour et al. 2024, table 3. */
+static void
+align_your_steps (const Range *r, double *out)
+{
+  static const double sd15[N_TABULATED]
+      = { 14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029 };
+  static const double sdxl[N_TABULATED]
+      = { 14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029 };
+
+  tabulated (r->sdxl ? sdxl : sd15, r->n, out);
+}
+
+/* Geometry-inspired time steps (Chen et al. 2024), the levels that A1111 has. */
+static void
+gits (const Range *r, double *out)
+{
+  static const double sd15[N_TABULATED]
+      = { 14.615, 4.617, 2.507, 1.236, 0.702, 0.402, 0.240, 0.156, 0.104, 0.094, 0.029 };
+  static const double sdxl[N_TABULATED]
+      = { 14.615, 4.734, 2.567, 1.529, 0.987, 0.652, 0.418, 0.268, 0.179, 0.127, 0.029 };
+
+  tabulated (r->sdxl ? sdxl : sd15, r->n, out);
 }
 
 /* k-diffusion's polyexponential with rho = 1 is the exponential list. */
@@ -147,7 +246,10 @@ static const List lists[] = {
   { "sgm_uniform", sgm_uniform },
   { "simple", simple },
   { "ddim_uniform", ddim_uniform },
+  { "beta", beta },
   { "kl_optimal", kl_optimal },
+  { "align_your_steps", align_your_steps },
+  { "gits", gits },
 };
 
 const char *const *

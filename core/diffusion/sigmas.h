@@ -20,6 +20,12 @@ double *sumi_sigmas_of_schedule (const SumiSchedule *s, double terminal_alpha);
 double sumi_sigmas_to_timestep (const double *table, guint T, double sigma);
 double sumi_sigmas_from_timestep (const double *table, guint T, double timestep);
 
+/* The x below which a beta distribution (a, b > 0) has the part p, 0 to 1. */
+double sumi_sigmas_beta_quantile (double p, double a, double b);
+
+/* n sigmas from max down to min, evenly in the 7th root (Karras et al. 2022, eq. 5). */
+void sumi_sigmas_karras (double max, double min, guint n, double *out);
+
 /* n sigmas of the named list, strictly descending, all positive: out has n places.  usage for another name, or an n the
  * list cannot have. */
 gboolean sumi_sigmas_fill (const char *name, const double *table, guint T, gboolean sdxl, guint n, double *out,

@@ -226,7 +226,7 @@ test_usage (void)
     { "--guidance-scale", "-1", NULL },
     { "--guidance-scale", "nan", NULL },
     { "--eta", "2", NULL },
-    { "--sampler", "euler", NULL },
+    { "--sampler", "magic", NULL },
     { "--rng", "dice", NULL },
     { "--seed", "-1", NULL },
     { "--seed", "fox", NULL },

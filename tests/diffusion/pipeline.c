@@ -260,7 +260,7 @@ test_refusals (void)
   REFUSE (steps, 101); /* trained with 100 */
   REFUSE (batch, 0);
   REFUSE (batch, 65);
-  REFUSE (sampler, "euler");
+  REFUSE (sampler, "magic");
   REFUSE (sampler, NULL);
   REFUSE (eta, -0.1);
   REFUSE (eta, NAN);

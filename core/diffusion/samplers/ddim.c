@@ -10,7 +10,7 @@
 static double
 noise (const SumiSampler *s, const SumiSamplerCall *call)
 {
-  double a = s->steps[call->step].from.alphas_cumprod, b = s->steps[call->step].to.alphas_cumprod;
+  double a = call->from.alphas_cumprod, b = call->to.alphas_cumprod;
 
   return s->o.eta * sqrt (MAX ((1.0 - b) / (1.0 - a) * (1.0 - a / b), 0.0));
 }
@@ -18,7 +18,7 @@ noise (const SumiSampler *s, const SumiSamplerCall *call)
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
-  double b = in->step->to.alphas_cumprod, sigma = noise (s, in->call);
+  double b = in->call->to.alphas_cumprod, sigma = noise (s, in->call);
   double c_start = sqrt (b), c_eps = sqrt (MAX (1.0 - b - sigma * sigma, 0.0));
   const float *eps = in->uncond_eps != NULL ? in->uncond_eps : s->eps;
 

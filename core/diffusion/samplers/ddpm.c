@@ -16,9 +16,9 @@ typedef struct
 } Variances;
 
 static Variances
-variances (const SumiSamplerStep *step)
+variances (const SumiSamplerCall *call)
 {
-  double a = step->from.alphas_cumprod, b = step->to.alphas_cumprod, beta = MAX (1.0 - a / b, MIN_VARIANCE);
+  double a = call->from.alphas_cumprod, b = call->to.alphas_cumprod, beta = MAX (1.0 - a / b, MIN_VARIANCE);
 
   return (Variances){ beta, MAX ((1.0 - b) / (1.0 - a) * beta, MIN_VARIANCE) };
 }
@@ -28,10 +28,9 @@ variances (const SumiSamplerStep *step)
 static double
 noise (const SumiSampler *s, const SumiSamplerCall *call)
 {
-  const SumiSamplerStep *step = &s->steps[call->step];
-  Variances v = variances (step);
+  Variances v = variances (call);
 
-  if (step->from.timestep <= 0.0)
+  if (call->from.timestep <= 0.0 || (s->o.sigmas != NULL && call->to.sigma <= 0.0))
     return 0.0;
   return sqrt (s->o.variance == SUMI_VARIANCE_FIXED_SMALL ? v.small : v.beta);
 }
@@ -48,8 +47,8 @@ learned_sigma (double v, const Variances *range)
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
-  double a = in->step->from.alphas_cumprod, b = in->step->to.alphas_cumprod, fixed = noise (s, in->call);
-  Variances v = variances (in->step);
+  double a = in->call->from.alphas_cumprod, b = in->call->to.alphas_cumprod, fixed = noise (s, in->call);
+  Variances v = variances (in->call);
   double c_start = sqrt (b) * v.beta / (1.0 - a), c_x = sqrt (a / b) * (1.0 - b) / (1.0 - a);
 
   for (gsize i = 0; i < s->o.n_values; i++)
