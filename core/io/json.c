@@ -7,6 +7,8 @@
 #define MAX_SIZE (4 << 20) /* json-glib makes some fifty bytes of one */
 #define MAX_DEPTH 64       /* json-glib parses by recursion */
 
+/* Also FALSE for what json-glib takes for comments and texts and JSON does not know: a quote in one of them would hide
+ * brackets from this count. */
 static gboolean
 is_shallow (const char *text, gsize length)
 {
@@ -33,6 +35,8 @@ is_shallow (const char *text, gsize length)
         }
       else if ((c == ']' || c == '}') && depth > 0)
         depth--;
+      else if (c == '/' || c == '\'')
+        return FALSE;
     }
   return TRUE;
 }
@@ -68,11 +72,53 @@ without_non_finite (const char *text, gsize length)
   return g_string_free (out, FALSE);
 }
 
+/* json-glib keeps the last of two members of one name; here the name is kept, for a message. */
+typedef struct
+{
+  GHashTable *counts; /* JsonObject* -> number of members read */
+  char *twice;
+} Duplicates;
+
+static void
+count_member (JsonParser *parser, JsonObject *object, const char *name, Duplicates *d)
+{
+  guint count = GPOINTER_TO_UINT (g_hash_table_lookup (d->counts, object)) + 1;
+
+  g_hash_table_insert (d->counts, object, GUINT_TO_POINTER (count));
+  if (d->twice == NULL && count > json_object_get_size (object))
+    d->twice = g_strdup (name);
+}
+
+static void
+forget_object (JsonParser *parser, JsonObject *object, Duplicates *d)
+{
+  g_hash_table_remove (d->counts, object);
+}
+
+static gboolean
+parse (JsonParser *parser, const char *text, const char *what, GError **error)
+{
+  g_autoptr (GHashTable) counts = g_hash_table_new (NULL, NULL);
+  Duplicates d = { counts, NULL };
+  g_autoptr (GError) wrong = NULL;
+
+  g_signal_connect (parser, "object-member", G_CALLBACK (count_member), &d);
+  g_signal_connect (parser, "object-end", G_CALLBACK (forget_object), &d);
+  if (!json_parser_load_from_data (parser, text, -1, &wrong))
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "%s: %s, expected JSON", what, wrong->message);
+  else if (d.twice != NULL)
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "%s: found the name '%.64s' twice", what, d.twice);
+  g_signal_handlers_disconnect_by_data (parser, &d);
+  if (wrong == NULL && d.twice == NULL)
+    return TRUE;
+  g_free (d.twice);
+  return FALSE;
+}
+
 JsonObject *
 sumi_json_parse (const char *text, gsize length, const char *what, GError **error)
 {
   g_autoptr (JsonParser) parser = json_parser_new ();
-  g_autoptr (GError) wrong = NULL;
   g_autofree char *plain = NULL;
   JsonNode *root;
 
@@ -89,11 +135,8 @@ sumi_json_parse (const char *text, gsize length, const char *what, GError **erro
       return NULL;
     }
   plain = without_non_finite (text, length);
-  if (!json_parser_load_from_data (parser, plain, -1, &wrong))
-    {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, "%s: %s, expected JSON", what, wrong->message);
-      return NULL;
-    }
+  if (!parse (parser, plain, what, error))
+    return NULL;
   root = json_parser_get_root (parser);
   if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root))
     {

@@ -54,6 +54,17 @@ check_layout (GArray *entries, guint64 data_size, GError **error)
   return FALSE;
 }
 
+/* Protocols 2 to 5 begin with their number; the older ones are text, with a name or a mark first and STOP at the end.
+ */
+static gboolean
+is_bare_pickle (const char *data, gsize size)
+{
+  if (size < 2)
+    return FALSE;
+  return ((guchar)data[0] == 0x80 && data[1] >= 2 && data[1] <= 5)
+         || ((data[0] == 'c' || data[0] == '(') && data[size - 1] == '.');
+}
+
 /* What else a file of weights may be: the length field of those would be reported as nonsense. */
 static gboolean
 refuse_other_formats (const char *data, gsize size, GError **error)
@@ -62,19 +73,26 @@ refuse_other_formats (const char *data, gsize size, GError **error)
   {
     const char *magic;
     guint length;
-    SumiError code;
     const char *what;
   } known[] = {
-    { "PK\3\4", 4, SUMI_ERROR_UNSAFE_PICKLE, "a zip file, probably a torch checkpoint, which can run any code" },
-    { "\x80\2", 2, SUMI_ERROR_UNSAFE_PICKLE, "a Python pickle, which can run any code" },
-    { "GGUF", 4, SUMI_ERROR_UNSUPPORTED_FORMAT, "a GGUF file" },
-    { "version https://git-lfs", 23, SUMI_ERROR_UNSUPPORTED_FORMAT, "a Git LFS pointer in place of the file itself" },
+    { "PK\3\4", 4, "a zip archive" },
+    { "GGUF", 4, "a GGUF file" },
+    { "version https://git-lfs", 23, "a Git LFS pointer in place of the file itself" },
+    { "<!DOCTYPE", 9, "a web page in place of the file itself" },
+    { "<html", 5, "a web page in place of the file itself" },
   };
 
+  if (is_bare_pickle (data, size))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSAFE_PICKLE,
+                   "found a bare Python pickle, which can run any code (torch wrote such files before 1.6), "
+                   "expected safetensors or a checkpoint saved by torch 1.6 or later");
+      return FALSE;
+    }
   for (guint i = 0; i < G_N_ELEMENTS (known); i++)
     if (size >= known[i].length && memcmp (data, known[i].magic, known[i].length) == 0)
       {
-        g_set_error (error, SUMI_ERROR, known[i].code, "found %s, expected safetensors", known[i].what);
+        g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSUPPORTED_FORMAT, "found %s, expected safetensors", known[i].what);
         return FALSE;
       }
   return TRUE;

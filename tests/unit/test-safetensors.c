@@ -162,7 +162,7 @@ test_other_formats (void)
     const char *start;
     gsize n;
     int code;
-  } files[] = { { "PK\3\4\24\0\0\0\0\0", 10, SUMI_ERROR_UNSAFE_PICKLE },
+  } files[] = { { "PK\3\4\24\0\0\0\0\0", 10, SUMI_ERROR_UNSUPPORTED_FORMAT },
                 { "\x80\2\x8a\nl\xfc\x9c\x46\xf9\x20", 10, SUMI_ERROR_UNSAFE_PICKLE },
                 { "GGUF\3\0\0\0\0\0", 10, SUMI_ERROR_UNSUPPORTED_FORMAT },
                 { "version https://git-lfs.github.com/spec/v1\n", 43, SUMI_ERROR_UNSUPPORTED_FORMAT } };
