@@ -39,11 +39,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (EvalOptions, eval_options_clear)
 static gboolean
 parse (int argc, char **argv, EvalOptions *o, GError **error)
 {
-  SumiRequest defaults;
-  sumi_request_init (&defaults);
   o->prompts = 200;
-  o->steps = (int)defaults.steps;
-  o->guidance_scale = defaults.guidance_scale;
+  o->steps = 30;
+  o->guidance_scale = 4;
   o->seed = 1;
   const GOptionEntry entries[] = {
     { "model", 0, 0, G_OPTION_ARG_FILENAME, &o->model, "Model file or name (starter)", "M" },

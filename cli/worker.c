@@ -28,7 +28,7 @@ open_pipeline (Warm *warm, const char *model, guint threads, GError **error)
   if (warm->pipeline != NULL && strcmp (warm->model, model) == 0 && warm->threads == threads)
     return warm->pipeline;
 
-  const SumiPipelineOptions options = { .dtype = SUMI_F32, .threads = threads };
+  const SumiPipelineOptions options = { .dtype = SUMI_F32, .threads = threads, .keep_warm = TRUE };
   g_clear_pointer (&warm->pipeline, sumi_pipeline_free); /* first: two models may be too many for the memory */
   g_free (warm->model);
   warm->model = g_strdup (model);
@@ -105,7 +105,8 @@ run (SumiJob *job, const SumiRunArgs *args, gpointer user, GError **error)
   r.steps = args->steps;
   r.guidance_scale = args->guidance_scale;
   r.sampler = args->sampler;
-  r.eta = args->eta;
+  if (args->eta != 0.0) /* 0 there means what the sampler is made for */
+    r.eta = args->eta;
   r.seed = args->seed;
   r.batch = args->batch;
   g_autoptr (SumiResult) result

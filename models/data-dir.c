@@ -10,9 +10,15 @@ sumi_data_dir (void)
 }
 
 const char *
-sumi_user_models_dir (void)
+sumi_user_folder (const char *name)
 {
-  g_autofree char *dir = g_build_filename (g_get_user_data_dir (), "sumi", "models", NULL);
+  g_autofree char *dir = g_build_filename (g_get_user_data_dir (), "sumi", name, NULL);
 
   return g_intern_string (dir);
+}
+
+const char *
+sumi_user_models_dir (void)
+{
+  return sumi_user_folder ("models");
 }

@@ -170,6 +170,10 @@ sumi_model_open_pipeline (const char *model, const SumiPipelineOptions *options,
     o.taef2 = taef2;
   if (o.model == NULL)
     o.model = name;
+  if (o.loras == NULL)
+    o.loras = sumi_user_folder ("loras");
+  if (o.embeddings == NULL)
+    o.embeddings = sumi_user_folder ("embeddings");
   pipeline = sumi_pipeline_new (weights, config, &o, error);
   if (pipeline == NULL)
     g_prefix_error (error, "%s: ", model);

@@ -10,6 +10,8 @@ G_BEGIN_DECLS
 const char *sumi_data_dir (void);
 /* Where the user's own models lie: $XDG_DATA_HOME/sumi/models. Static string. */
 const char *sumi_user_models_dir (void);
+/* $XDG_DATA_HOME/sumi/NAME: "models", "loras", "embeddings", "vae". Static string. */
+const char *sumi_user_folder (const char *name);
 
 /* The path of `model`: a store name ("starter"), else a file or folder as it is.  A name is looked for before a file of
  * the same name in the current folder; "./NAME" says the file.  missing_file; unsafe_path for a name that would leave

@@ -1,198 +1,145 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Compiling a pipeline's networks, and keeping the last few: another size means another plan. */
+/* Compiling the denoiser, and keeping the last few plans: another size means another plan, of the same parameters. */
 #include "diffusion/pipeline-private.h"
 
-#include <stdio.h>
-
-#define MAX_WARM 4
+#define MAX_DENOISERS 4
 
 void
-sumi_warm_plan_free (SumiWarmPlan *w)
+sumi_denoiser_free (SumiDenoiser *k)
 {
-  g_clear_pointer (&w->plan, sumi_plan_free);
-  g_clear_pointer (&w->input, sumi_tensor_unref);
-  g_clear_pointer (&w->output, sumi_tensor_unref);
-  g_clear_pointer (&w->timestep, sumi_tensor_unref);
-  g_free (w);
+  g_clear_pointer (&k->plan, sumi_plan_free);
+  g_clear_pointer (&k->input, sumi_tensor_unref);
+  g_clear_pointer (&k->output, sumi_tensor_unref);
+  g_clear_pointer (&k->timestep, sumi_tensor_unref);
+  g_free (k);
 }
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiWarmPlan, sumi_warm_plan_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiDenoiser, sumi_denoiser_free)
 
-/* ---- the graphs ---- */
+/* ---- the graph ---- */
 
-static void
-build_denoiser (const SumiModelConfig *c, SumiModule *m, gint64 n, gint64 height, gint64 width)
+static SumiNode *
+optional_input (SumiGraph *g, const char *name, gint64 n, gint64 width)
 {
-  SumiGraph *g = m->graph;
-  SumiNode *sample = sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (n, c->channels, height, width));
-  SumiNode *timestep = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (n)), *states = NULL, *pooled = NULL;
-
-  if (c->family == SUMI_FAMILY_LATENT)
-    {
-      gint64 length = c->text.max_position_embeddings, hidden = c->text.hidden_size;
-
-      states = sumi_input (g, "encoder_hidden_states", SUMI_REAL, &SUMI_SHAPE (n, length, hidden));
-      pooled = sumi_input (g, "pooled", SUMI_REAL, &SUMI_SHAPE (n, hidden));
-    }
-  sumi_graph_output (g, "output",
-                     sumi_model_denoiser (m, c, sample, timestep, &(SumiModelInputs){ states, pooled, NULL, NULL }));
-}
-
-/* The sample is normalised latents; the picture is about [0,1]. */
-static void
-build_decoder (SumiModule *m, gint64 n, gint64 height, gint64 width)
-{
-  SumiNode *latents = sumi_input (m->graph, "sample", SUMI_REAL, &SUMI_SHAPE (n, SUMI_TAEF2_CHANNELS, height, width));
-
-  sumi_graph_output (m->graph, "output", sumi_taef2_decoder (m, latents));
-}
-
-static void
-build_text (const SumiModelConfig *c, SumiModule *m)
-{
-  SumiNode *ids = sumi_input (m->graph, "input_ids", SUMI_INDEX, &SUMI_SHAPE (1, c->text.max_position_embeddings));
-  SumiNode *pooled, *states = sumi_model_text (m, c, ids, &pooled);
-
-  sumi_graph_output (m->graph, "states", states);
-  sumi_graph_output (m->graph, "pooled", pooled);
+  return width > 0 ? sumi_input (g, name, SUMI_REAL, &SUMI_SHAPE (n, width)) : NULL;
 }
 
 static SumiModule *
-new_module (void)
+build_denoiser (const SumiModelConfig *c, const SumiDenoiserSize *size)
 {
   g_autoptr (SumiGraph) g = sumi_graph_new ();
+  SumiModule *m = sumi_module_new (g);
+  gint64 n = size->samples;
+  SumiNode *sample = sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (n, c->in_channels, size->height, size->width));
+  SumiNode *timestep = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (n));
+  SumiModelInputs inputs = { NULL };
 
-  return sumi_module_new (g);
+  if (size->length > 0)
+    {
+      inputs.encoder_hidden_states = sumi_input (g, "encoder_hidden_states", SUMI_REAL,
+                                                 &SUMI_SHAPE (n, size->length, sumi_model_states_width (c)));
+      inputs.pooled = optional_input (g, "pooled", n, sumi_model_pooled_width (c));
+      inputs.time_ids = optional_input (g, "time_ids", n, sumi_model_n_time_ids (c));
+      inputs.timestep_cond = optional_input (g, "timestep_cond", n, c->unet.time_cond_proj_dim);
+    }
+  sumi_graph_output (g, "output", sumi_model_denoiser (m, c, sample, timestep, &inputs));
+  return m;
 }
 
+/* Names and shapes of everything the denoiser reads.  The numbers themselves are looked at when they are packed, so
+ * that a file of gigabytes is read once; small models are read twice. */
 gboolean
 sumi_pipeline_check_weights (SumiPipeline *p, GError **error)
 {
   const SumiModelConfig *c = &p->config;
   gint64 grain = sumi_model_granularity (c);
-  g_autoptr (SumiModule) model = new_module ();
-  g_autoptr (SumiModule) decoder = NULL;
+  const SumiDenoiserSize size = { 1, grain, grain, sumi_pipeline_takes_prompt (p) ? 1 : 0 };
+  g_autoptr (SumiModule) m = build_denoiser (c, &size);
 
-  build_denoiser (c, model, 1, grain, grain);
-  if (c->family == SUMI_FAMILY_LATENT)
-    build_text (c, model);
-  if (!sumi_graph_check (model->graph, error) || !sumi_module_check (model, p->weights, "", error))
+  if (!sumi_graph_check (m->graph, error))
     return FALSE;
-  if (c->family != SUMI_FAMILY_LATENT)
-    return TRUE;
-  decoder = new_module ();
-  build_decoder (decoder, 1, 1, 1);
-  return sumi_graph_check (decoder->graph, error) && sumi_module_check (decoder, p->taef2, "", error);
+  if (!sumi_model_is_stable_diffusion (c) && !sumi_module_check (m, p->weights, "", error))
+    return FALSE;
+  for (guint i = 0; i < m->params->len; i++)
+    {
+      const SumiNode *node = g_array_index (m->params, SumiModuleParam, i).node;
+
+      if (sumi_tensor_map_lookup_shaped (p->weights, node->name, &node->shape, error) == NULL)
+        return FALSE;
+      g_ptr_array_add (p->parameters, g_strdup (node->name));
+    }
+  return TRUE;
 }
 
 /* ---- plans ---- */
 
-/* What can be had without the system taking it from somebody else; 0 where it is not told. */
-static gsize
-available_memory (void)
-{
-  g_autofree char *text = NULL;
-  const char *line;
-  guint64 kib = 0;
-
-  if (g_file_get_contents ("/proc/meminfo", &text, NULL, NULL) && (line = g_strstr_len (text, -1, "MemAvailable:")))
-    kib = g_ascii_strtoull (line + strlen ("MemAvailable:"), NULL, 10);
-  return (gsize)kib * 1024;
-}
-
-/* Allocation alone does not fail on a system that overcommits: it would be ended by the kernel while it runs. */
 static gboolean
-check_memory (const SumiPlan *plan, GError **error)
+set_parameters (SumiPipeline *p, SumiPlan *plan, GError **error)
 {
-  gsize arena, parameters, have = available_memory ();
-  g_autofree char *need_text = NULL, *have_text = NULL;
-
-  sumi_plan_get_memory (plan, &arena, &parameters);
-  if (have == 0 || arena <= have)
-    return TRUE;
-  need_text = g_format_size (arena);
-  have_text = g_format_size (have);
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY,
-               "memory: found %s free, expected %s for this size (a smaller picture needs less)", have_text, need_text);
-  return FALSE;
-}
-
-static SumiPlan *
-compile (SumiPipeline *p, SumiModule *m, const SumiTensorMap *weights, SumiDType dtype, GError **error)
-{
-  SumiCompileOptions options = { .dtype = dtype, .threads = p->threads };
-  g_autoptr (SumiPlan) plan = NULL;
-
-  if (!sumi_graph_check (m->graph, error))
-    return NULL;
-  plan = sumi_engine_compile (p->engine, m->graph, &options, error);
-  if (plan == NULL || !check_memory (plan, error))
-    return NULL;
-  for (guint i = 0; i < m->params->len; i++)
+  for (guint i = 0; i < p->parameters->len; i++)
     {
-      const char *name = g_array_index (m->params, SumiModuleParam, i).node->name;
+      const char *name = g_ptr_array_index (p->parameters, i);
+      g_autoptr (SumiTensor) value = NULL;
 
-      if (!sumi_plan_set (plan, name, sumi_tensor_map_peek (weights, name), error))
-        return NULL;
+      if (sumi_plan_has_value (plan, name))
+        continue;
+      value = sumi_pipeline_parameter (p, name, error);
+      if (value == NULL || !sumi_plan_set (plan, name, value, error))
+        return FALSE;
     }
-  return g_steal_pointer (&plan);
+  return TRUE;
 }
 
-SumiPlan *
-sumi_pipeline_text_plan (SumiPipeline *p, GError **error)
-{
-  g_autoptr (SumiModule) m = NULL;
-
-  if (p->text != NULL)
-    return p->text;
-  m = new_module ();
-  build_text (&p->config, m);
-  p->text = compile (p, m, p->weights, SUMI_F32, error);
-  return p->text;
-}
-
-static SumiWarmPlan *
-warm_new (SumiPipeline *p, gboolean decoder, gint64 n, gint64 height, gint64 width, GError **error)
+static SumiDenoiser *
+denoiser_new (SumiPipeline *p, const SumiDenoiserSize *size, GError **error)
 {
   const SumiModelConfig *c = &p->config;
-  g_autoptr (SumiModule) m = new_module ();
-  g_autoptr (SumiWarmPlan) w = g_new0 (SumiWarmPlan, 1);
-  SumiShape in = SUMI_SHAPE (n, c->channels, height, width), out = SUMI_SHAPE (n, c->out_channels, height, width);
+  SumiCompileOptions options = { .dtype = p->dtype, .threads = p->threads };
+  SumiShape in = SUMI_SHAPE (size->samples, c->in_channels, size->height, size->width);
+  SumiShape out = SUMI_SHAPE (size->samples, c->out_channels, size->height, size->width);
+  g_autoptr (SumiModule) m = build_denoiser (c, size);
+  g_autoptr (SumiDenoiser) k = g_new0 (SumiDenoiser, 1);
 
-  *w = (SumiWarmPlan){ .decoder = decoder, .n = n, .height = height, .width = width };
-  if (decoder)
-    {
-      out = SUMI_SHAPE (n, 3, height * c->scale, width * c->scale);
-      build_decoder (m, n, height, width);
-    }
-  else
-    build_denoiser (c, m, n, height, width);
-  if ((w->plan = compile (p, m, decoder ? p->taef2 : p->weights, decoder ? SUMI_F32 : p->dtype, error)) == NULL
-      || (w->input = sumi_tensor_new (SUMI_F32, &in, error)) == NULL
-      || (w->output = sumi_tensor_new (SUMI_F32, &out, error)) == NULL
-      || (!decoder && (w->timestep = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (n), error)) == NULL))
+  if (p->packed == NULL)
+    p->packed = sumi_packed_weights_new (p->engine);
+  options.packed = p->packed;
+  k->size = *size;
+  if (!sumi_graph_check (m->graph, error)
+      || (k->plan = sumi_engine_compile (p->engine, m->graph, &options, error)) == NULL
+      || !set_parameters (p, k->plan, error) || (k->input = sumi_tensor_new (SUMI_F32, &in, error)) == NULL
+      || (k->output = sumi_tensor_new (SUMI_F32, &out, error)) == NULL
+      || (k->timestep = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (size->samples), error)) == NULL)
     return NULL;
-  return g_steal_pointer (&w);
+  return g_steal_pointer (&k);
 }
 
-SumiWarmPlan *
-sumi_pipeline_warm (SumiPipeline *p, gboolean decoder, gint64 n, gint64 height, gint64 width, GError **error)
+static gboolean
+same_size (const SumiDenoiserSize *a, const SumiDenoiserSize *b)
 {
-  SumiWarmPlan *w = NULL;
+  return a->samples == b->samples && a->height == b->height && a->width == b->width && a->length == b->length;
+}
 
-  for (guint i = 0; i < p->warm->len && w == NULL; i++)
-    {
-      SumiWarmPlan *k = g_ptr_array_index (p->warm, i);
+SumiDenoiser *
+sumi_pipeline_denoiser (SumiPipeline *p, const SumiDenoiserSize *size, GError **error)
+{
+  SumiDenoiser *k = NULL;
 
-      if (k->decoder == decoder && k->n == n && k->height == height && k->width == width)
-        w = g_ptr_array_steal_index (p->warm, i);
-    }
-  if (w == NULL)
+  for (guint i = 0; i < p->denoisers->len && k == NULL; i++)
+    if (same_size (&((SumiDenoiser *)g_ptr_array_index (p->denoisers, i))->size, size))
+      k = g_ptr_array_steal_index (p->denoisers, i);
+  if (k == NULL)
     {
-      if (p->warm->len >= MAX_WARM) /* make room before the new one takes its memory */
-        g_ptr_array_set_size (p->warm, MAX_WARM - 1);
-      w = warm_new (p, decoder, n, height, width, error);
+      if (p->denoisers->len >= MAX_DENOISERS) /* make room before the new one takes its memory */
+        g_ptr_array_set_size (p->denoisers, MAX_DENOISERS - 1);
+      k = denoiser_new (p, size, error);
     }
-  if (w != NULL)
-    g_ptr_array_insert (p->warm, 0, w);
-  return w;
+  if (k != NULL)
+    g_ptr_array_insert (p->denoisers, 0, k);
+  return k;
+}
+
+void
+sumi_pipeline_free_denoisers (SumiPipeline *p)
+{
+  g_ptr_array_set_size (p->denoisers, 0);
+  g_clear_pointer (&p->packed, sumi_packed_weights_unref);
 }

@@ -1,118 +1,258 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* From a prompt to what the denoiser is conditioned on; and what to tell about it. */
+/* From the prompts of a request to what the denoiser is conditioned on. */
 #include "diffusion/pipeline-private.h"
 
-#define MAX_TOLD 8 /* unknown words named in a note */
+#include "diffusion/guidance.h"
 
-/* Commas and quotation marks are not worth telling; a picture sign is. */
+#include <string.h>
+
+/* What Stable Diffusion XL's refiner was trained to draw beautifully, and not (Podell et al. 2023). */
+#define AESTHETIC_SCORE 6.0f
+#define NEGATIVE_AESTHETIC_SCORE 2.5f
+
+/* ---- reading ---- */
+
 static gboolean
-is_word_char (gunichar c)
+read_prompts (SumiDrawing *d, guint i, GError **error)
 {
-  switch (g_unichar_type (c))
+  const SumiRequest *r = d->request;
+  SumiPicture *picture = g_ptr_array_index (d->pictures, i);
+
+  picture->prompt = sumi_prompt_parse (r->prompt, r->emphasis, r->seed + i, error);
+  if (picture->prompt == NULL)
     {
-    case G_UNICODE_CONNECT_PUNCTUATION:
-    case G_UNICODE_DASH_PUNCTUATION:
-    case G_UNICODE_CLOSE_PUNCTUATION:
-    case G_UNICODE_FINAL_PUNCTUATION:
-    case G_UNICODE_INITIAL_PUNCTUATION:
-    case G_UNICODE_OTHER_PUNCTUATION:
-    case G_UNICODE_OPEN_PUNCTUATION:
-      return c == '\'' || c == 0x2019; /* as in "fox's" */
-    default:
-      return !g_unichar_isspace (c) && !g_unichar_iscntrl (c);
+      g_prefix_error (error, "prompt: ");
+      return FALSE;
     }
-}
-
-/* TRUE when some token of the word has no row in the model's vocabulary. */
-static gboolean
-is_unknown (SumiPipeline *p, const char *word)
-{
-  g_autoptr (GArray) ids = sumi_tokenizer_encode (p->tokenizer, word, NULL);
-  g_autofree gint64 *rows = NULL;
-  guint unknown;
-
-  if (ids == NULL)
-    return FALSE; /* not UTF-8, which the whole prompt's encoding reports */
-  rows = g_new (gint64, ids->len + 1);
-  sumi_model_tokens_to_rows (p->token_ids, p->config.text.vocab_size, (const gint64 *)(gpointer)ids->data, ids->len,
-                             rows, &unknown);
-  return unknown > 0;
-}
-
-/* The tokenizer never joins across white space or from letters to other signs, so a word's tokens alone are its tokens
- * in the prompt. */
-static void
-tell_unknown_words (SumiPipeline *p, const char *prompt, GPtrArray *notes)
-{
-  g_autoptr (GPtrArray) told = g_ptr_array_new_with_free_func (g_free);
-  const char *at = prompt;
-  guint more = 0;
-
-  while (*at != '\0')
+  picture->negative = sumi_prompt_parse (r->negative_prompt, r->emphasis, r->seed + i, error);
+  if (picture->negative == NULL)
     {
-      const char *start = at;
-      g_autofree char *word = NULL;
-
-      while (*at != '\0' && is_word_char (g_utf8_get_char (at)))
-        at = g_utf8_next_char (at);
-      if (at == start)
-        {
-          at = g_utf8_next_char (at);
-          continue;
-        }
-      word = g_strndup (start, at - start);
-      if (!is_unknown (p, word) || g_ptr_array_find_with_equal_func (told, word, g_str_equal, NULL))
-        continue;
-      if (told->len < MAX_TOLD)
-        g_ptr_array_add (told, g_steal_pointer (&word));
-      else
-        more++;
+      g_prefix_error (error, "negative prompt: ");
+      return FALSE;
     }
-  if (told->len > 0)
-    {
-      g_autofree char *words = NULL;
-
-      g_ptr_array_add (told, NULL);
-      words = g_strjoinv (", ", (char **)told->pdata);
-      if (more > 0)
-        g_ptr_array_add (notes, g_strdup_printf ("words this model has not learned: %s and %u more", words, more));
-      else
-        g_ptr_array_add (notes, g_strdup_printf ("words this model has not learned: %s", words));
-    }
-}
-
-/* CLIP ids of the whole prompt, padded as in training, as rows of the model's vocabulary. */
-static SumiTensor *
-input_ids (SumiPipeline *p, const char *what, const char *prompt, GPtrArray *notes, GError **error)
-{
-  guint length = (guint)p->config.text.max_position_embeddings, cut = 0;
-  g_autofree gint64 *ids = g_new (gint64, length);
-
-  if (!sumi_tokenizer_encode_padded (p->tokenizer, prompt, length, SUMI_TOKEN_END, ids, &cut, error))
-    {
-      g_prefix_error (error, "%s: ", what);
-      return NULL;
-    }
-  if (cut > 0)
-    g_ptr_array_add (notes, g_strdup_printf ("%s: the last %u tokens were cut, %u fit", what, cut, length - 2));
-  tell_unknown_words (p, prompt, notes);
-  sumi_model_tokens_to_rows (p->token_ids, p->config.text.vocab_size, ids, length, ids, NULL);
-  return sumi_tensor_new_i64 (&SUMI_SHAPE (1, length), ids, error);
+  if (picture->negative->loras->len > 0)
+    g_ptr_array_add (d->result->notes, g_strdup ("adapters in the negative prompt were ignored"));
+  return sumi_pipeline_find_adapters (d->pipeline, r, picture->prompt, picture->adapters, d->result->notes, error);
 }
 
 gboolean
-sumi_pipeline_encode (SumiPipeline *p, const char *what, const char *prompt, SumiTextStates *t, GPtrArray *notes,
-                      GCancellable *cancellable, GError **error)
+sumi_drawing_read_prompts (SumiDrawing *d, GError **error)
 {
-  g_autoptr (SumiTensor) ids = input_ids (p, what, prompt != NULL ? prompt : "", notes, error);
-  SumiPlan *plan;
+  for (guint i = 0; i < d->pictures->len; i++)
+    if (!read_prompts (d, i, error))
+      return FALSE;
+  return sumi_pipeline_find_embeddings (d->pipeline, d->request, d->pictures, d->result->notes, error);
+}
 
-  if (ids == NULL || (plan = sumi_pipeline_text_plan (p, error)) == NULL
-      || !sumi_plan_set (plan, "input_ids", ids, error) || !sumi_plan_run (plan, cancellable, error))
+/* ---- encoding ---- */
+
+static void
+share_states (SumiTextStates *to, const SumiTextStates *from)
+{
+  *to = *from;
+  if (to->states != NULL)
+    sumi_tensor_ref (to->states);
+  if (to->pooled != NULL)
+    sumi_tensor_ref (to->pooled);
+}
+
+static gboolean
+same_text (const SumiPicture *a, const SumiPicture *b)
+{
+  return strcmp (a->prompt->plain, b->prompt->plain) == 0 && strcmp (a->negative->plain, b->negative->plain) == 0
+         && sumi_adapters_equal (a->adapters, b->adapters);
+}
+
+/* Which of the two are asked at all. */
+static void
+what_is_asked (const SumiDrawing *d, gboolean *cond, gboolean *uncond)
+{
+  const SumiRequest *r = d->request;
+  gboolean guided = sumi_request_is_guided (d->pipeline, r), interval = r->guidance_low > 0;
+
+  interval |= r->guidance_high < G_MAXDOUBLE;
+  *uncond = guided || (r->guidance_scale == 0.0 && d->pipeline->config.unet.time_cond_proj_dim == 0);
+  *cond = guided || !*uncond || interval;
+}
+
+static gboolean
+encode (SumiDrawing *d, SumiPicture *picture, GError **error)
+{
+  const SumiConditionerOptions options = { .emphasis = d->request->emphasis,
+                                           .clip_skip = d->request->clip_skip,
+                                           .zero_empty = TRUE,
+                                           .one_chunk = d->request->one_chunk };
+  const SumiPrompt *prompts[2];
+  const char *what[2];
+  SumiTextStates out[2] = { { NULL } };
+  gboolean cond, uncond;
+  guint n = 0;
+
+  what_is_asked (d, &cond, &uncond);
+  if (cond)
+    {
+      prompts[n] = picture->prompt;
+      what[n++] = "prompt";
+    }
+  if (uncond)
+    {
+      prompts[n] = picture->negative;
+      what[n++] = "negative prompt";
+    }
+  sumi_pipeline_merge_text (d->pipeline, picture->adapters);
+  if (!sumi_conditioner_encode (d->pipeline->conditioner, prompts, what, n, &options, out, d->result->notes,
+                                d->cancellable, error))
     return FALSE;
-  t->states = sumi_plan_get (plan, "states", error);
-  if (t->states == NULL)
+  if (cond)
+    picture->cond = out[0];
+  if (uncond)
+    picture->uncond = out[n - 1];
+  return TRUE;
+}
+
+static gboolean
+tap_text (const SumiDrawing *d, guint i, GError **error)
+{
+  const SumiPipelineTap *tap = d->request->tap;
+  const SumiPicture *picture = g_ptr_array_index (d->pictures, i);
+
+  if (tap == NULL || tap->text == NULL)
+    return TRUE;
+  return (picture->cond.states == NULL
+          || tap->text (i, "prompt", picture->cond.states, picture->cond.pooled, tap->user, error))
+         && (picture->uncond.states == NULL
+             || tap->text (i, "negative prompt", picture->uncond.states, picture->uncond.pooled, tap->user, error));
+}
+
+/* The picture before whose prompts say the same, or NULL. */
+static const SumiPicture *
+same_before (const SumiDrawing *d, guint i)
+{
+  for (guint k = i; k-- > 0;)
+    if (same_text (g_ptr_array_index (d->pictures, k), g_ptr_array_index (d->pictures, i)))
+      return g_ptr_array_index (d->pictures, k);
+  return NULL;
+}
+
+static void
+tell_tokens (SumiDrawing *d, const SumiPicture *picture)
+{
+  GPtrArray *notes = d->result->notes;
+
+  if (!sumi_model_is_stable_diffusion (&d->pipeline->config))
+    return;
+  if (picture->uncond.states != NULL && picture->cond.states != NULL)
+    g_ptr_array_add (notes, g_strdup_printf ("tokens: %u in the prompt, %u in the negative prompt (75 in a chunk)",
+                                             picture->cond.n_tokens, picture->uncond.n_tokens));
+  else
+    g_ptr_array_add (notes, g_strdup_printf ("tokens: %u (75 in a chunk)", picture->cond.states != NULL
+                                                                               ? picture->cond.n_tokens
+                                                                               : picture->uncond.n_tokens));
+}
+
+gboolean
+sumi_drawing_encode_prompts (SumiDrawing *d, GError **error)
+{
+  SumiPipeline *p = d->pipeline;
+
+  for (guint i = 0; i < d->pictures->len; i++)
+    {
+      SumiPicture *picture = g_ptr_array_index (d->pictures, i);
+      const SumiPicture *same = same_before (d, i);
+
+      sumi_drawing_report (d, SUMI_PHASE_TEXT, i, d->pictures->len, NULL);
+      if (same != NULL)
+        {
+          share_states (&picture->cond, &same->cond);
+          share_states (&picture->uncond, &same->uncond);
+          picture->serial = same->serial;
+        }
+      else
+        {
+          picture->serial = ++p->serial;
+          if (!encode (d, picture, error))
+            return FALSE;
+          tell_tokens (d, picture);
+        }
+      if (!tap_text (d, i, error) || sumi_set_error_if_cancelled (d->cancellable, error))
+        return FALSE;
+    }
+  sumi_drawing_report (d, SUMI_PHASE_TEXT, d->pictures->len, d->pictures->len, NULL);
+  if (!p->keep_warm)
+    sumi_conditioner_trim (p->conditioner);
+  return TRUE;
+}
+
+/* ---- conditioning ---- */
+
+/* The branches' tensors one behind the other; shape is that of one, (1,…). */
+static gboolean
+set_stacked (SumiDenoiser *k, const char *name, SumiTensor *const *parts, GError **error)
+{
+  SumiShape shape = *sumi_tensor_get_shape (parts[0]);
+  gsize n = (gsize)sumi_tensor_get_numel (parts[0]);
+  g_autoptr (SumiTensor) all = NULL;
+
+  shape.d[0] = k->size.samples;
+  all = sumi_tensor_new (SUMI_F32, &shape, error);
+  if (all == NULL)
     return FALSE;
-  t->pooled = sumi_plan_get (plan, "pooled", error);
-  return t->pooled != NULL;
+  for (gint64 i = 0; i < k->size.samples; i++)
+    sumi_tensor_to_f32 (parts[i], sumi_tensor_poke_f32 (all) + i * n);
+  return sumi_plan_set (k->plan, name, all, error);
+}
+
+/* Sizes and crop as the model was told of them in training: the original's, none, the picture's. */
+static gboolean
+set_time_ids (const SumiDrawing *d, SumiDenoiser *k, const SumiBranch *branches, GError **error)
+{
+  const SumiModelConfig *c = &d->pipeline->config;
+  gint64 n = sumi_model_n_time_ids (c);
+  float height = (float)(d->shape.d[2] * c->scale), width = (float)(d->shape.d[3] * c->scale);
+  g_autoptr (SumiTensor) ids = NULL;
+
+  if (n == 0)
+    return TRUE;
+  ids = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (k->size.samples, n), error);
+  for (gint64 i = 0; ids != NULL && i < k->size.samples; i++)
+    {
+      float score = branches[i] == SUMI_BRANCH_COND ? AESTHETIC_SCORE : NEGATIVE_AESTHETIC_SCORE;
+      const float base[6] = { height, width, 0, 0, height, width }, refiner[6] = { height, width, 0, 0, score };
+
+      memcpy (sumi_tensor_poke_f32 (ids) + i * n, n == 5 ? refiner : base, (gsize)n * sizeof (float));
+    }
+  return ids != NULL && sumi_plan_set (k->plan, "time_ids", ids, error);
+}
+
+static gboolean
+set_embedded_guidance (const SumiDrawing *d, SumiDenoiser *k, GError **error)
+{
+  gint64 width = d->pipeline->config.unet.time_cond_proj_dim;
+  g_autoptr (SumiTensor) t = NULL;
+
+  if (width == 0)
+    return TRUE;
+  t = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (k->size.samples, width), error);
+  for (gint64 i = 0; t != NULL && i < k->size.samples; i++)
+    sumi_guidance_embed (d->request->guidance_scale, sumi_tensor_poke_f32 (t) + i * width, (gsize)width);
+  return t != NULL && sumi_plan_set (k->plan, "timestep_cond", t, error);
+}
+
+gboolean
+sumi_drawing_set_conditions (SumiDrawing *d, SumiDenoiser *k, const SumiPicture *picture, const SumiBranch *branches,
+                             GError **error)
+{
+  SumiTensor *states[3] = { NULL }, *pooled[3] = { NULL };
+
+  for (gint64 i = 0; i < k->size.samples; i++)
+    {
+      const SumiTextStates *t = branches[i] == SUMI_BRANCH_COND ? &picture->cond : &picture->uncond;
+
+      states[i] = t->states;
+      pooled[i] = t->pooled;
+    }
+  return set_stacked (k, "encoder_hidden_states", states, error)
+         && (pooled[0] == NULL || sumi_model_pooled_width (&d->pipeline->config) == 0
+             || set_stacked (k, "pooled", pooled, error))
+         && set_time_ids (d, k, branches, error) && set_embedded_guidance (d, k, error);
 }

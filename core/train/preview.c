@@ -36,7 +36,8 @@ open_pipeline (const SumiTrainState *state, const SumiTrainSetup *setup, const c
                                         .dtype = SUMI_F32,
                                         .threads = (guint)o->threads,
                                         .merges = setup->merges,
-                                        .taef2 = setup->taef2 };
+                                        .taef2 = setup->taef2,
+                                        .keep_warm = TRUE };
   g_autoptr (SumiTensorMap) model = sumi_train_state_export (state, o->save_f16, config, error);
 
   return model != NULL ? sumi_pipeline_new (model, setup->config, &options, error) : NULL;

@@ -256,15 +256,23 @@ test_refusals (void)
   REFUSE (width, 4097);
   REFUSE (height, 8);
   REFUSE (height, G_MAXUINT);
-  REFUSE (steps, 0);
   REFUSE (steps, 101); /* trained with 100 */
   REFUSE (batch, 0);
   REFUSE (batch, 65);
   REFUSE (sampler, "magic");
-  REFUSE (sampler, NULL);
+  REFUSE (sigmas, "stairs");
+  REFUSE (prediction, "everything");
+  REFUSE (strength, 1.5);
+  REFUSE (strength, NAN);
+  REFUSE (guidance_rescale, -0.1);
+  REFUSE (guidance_low, -1);
+  REFUSE (guidance_high, 0);
+  REFUSE (guidance_high, NAN);
+  REFUSE (vae, "vae.safetensors"); /* for Stable Diffusion only */
+  REFUSE (clip_skip, 13);
   REFUSE (eta, -0.1);
   REFUSE (eta, NAN);
-  REFUSE (guidance_scale, -1);
+  REFUSE (guidance_scale, -0.5);
   REFUSE (guidance_scale, INFINITY);
   REFUSE (guidance_scale, NAN);
   REFUSE (prompt, "caf\xe9");
