@@ -35,6 +35,7 @@ gboolean probe_vae_train (Probe *p, GError **error);
 gboolean probe_taef2_encode (Probe *p, GError **error);
 gboolean probe_taef2_decode (Probe *p, GError **error);
 gboolean probe_tokenizer (Probe *p, GError **error);
+gboolean probe_generate (Probe *p, GError **error); /* also img2img and inpaint */
 gboolean probe_randn (Probe *p, GError **error);
 gboolean probe_p_sample_loop (Probe *p, GError **error);
 gboolean probe_lora (Probe *p, GError **error);
