@@ -96,6 +96,14 @@ expect_gw (const Table *t, const SumiGroupNormDims *d, const Values *gw, const O
     }
 }
 
+/* The narrow forms round what the others write. */
+static void
+expect_narrow (const Values *narrow, const Values *y)
+{
+  for (gint64 i = 0; i < y->n; i++)
+    g_assert_cmpfloat (fabs (values_get (narrow, i) - values_get (y, i)), <=, 1e-6 + fabs (values_get (y, i)) / 256.);
+}
+
 static void
 check_one_group_norm (const Table *t, const SumiGroupNormDims *d, double centre)
 {
@@ -103,7 +111,7 @@ check_one_group_norm (const Table *t, const SumiGroupNormDims *d, double centre)
   g_autoptr (Values) x = values_random (t->dtype, numel, centre, 2.), y = values_new (t->dtype, numel);
   g_autoptr (Values) w = values_random (SUMI_F32, d->c, 1., 0.5), b = values_random (SUMI_F32, d->c, 0., 0.5);
   g_autoptr (Values) gy = values_random (t->dtype, numel, 0., 1.), gx = values_new (t->dtype, numel);
-  g_autoptr (Values) gw = values_new (SUMI_F32, 2 * d->c);
+  g_autoptr (Values) gw = values_new (SUMI_F32, 2 * d->c), narrow = values_new (SUMI_BF16, numel);
   g_autoptr (Values) scratch = scratch_new (sumi_kernels_group_norm_scratch (d));
   Oracle o
       = { g_new (double, numel), g_new (double, numel), g_new (double, numel), g_new (double, d->n * d->groups), 1. };
@@ -114,6 +122,9 @@ check_one_group_norm (const Table *t, const SumiGroupNormDims *d, double centre)
     t->k->group_norm (d, y->data, x->data, w->data, b->data, scratch->data);
   for (gint64 i = 0; i < numel; i++)
     expect_near (t, y, i, d->act == SUMI_ACT_SILU ? o.z[i] / (1. + exp (-o.z[i])) : o.z[i], 1e-6, 1e-6 * o.lost);
+  for (Trial trial = trial_begin (narrow); trial_next (&trial);)
+    t->k->group_norm_narrow (d, narrow->data, x->data, w->data, b->data, scratch->data);
+  expect_narrow (narrow, y);
   for (Trial trial = trial_begin (gx); trial_next (&trial);)
     t->k->group_norm_bwd_x (d, gx->data, x->data, w->data, b->data, gy->data, scratch->data);
   expect_gx (t, d, w, gx, &o);
@@ -187,12 +198,15 @@ check_one_layer_norm (const Table *t, gint64 rows, gint64 c)
   g_autoptr (Values) x = values_random (t->dtype, rows * c, 0.5, 2.), y = values_new (t->dtype, rows * c);
   g_autoptr (Values) w = values_random (SUMI_F32, c, 1., 0.5), b = values_random (SUMI_F32, c, 0., 0.5);
   g_autoptr (Values) gy = values_random (t->dtype, rows * c, 0., 1.), gx = values_new (t->dtype, rows * c);
-  g_autoptr (Values) gw = values_new (SUMI_F32, 2 * c);
+  g_autoptr (Values) gw = values_new (SUMI_F32, 2 * c), narrow = values_new (SUMI_BF16, rows * c);
   g_autoptr (Values) scratch = scratch_new (sumi_kernels_layer_norm_bwd_w_scratch (rows, c));
   double *want = g_new0 (double, 2 * c);
 
   for (Trial trial = trial_begin (y); trial_next (&trial);)
     t->k->layer_norm (rows, c, eps, y->data, x->data, w->data, b->data);
+  for (Trial trial = trial_begin (narrow); trial_next (&trial);)
+    t->k->layer_norm_narrow (rows, c, eps, narrow->data, x->data, w->data, b->data);
+  expect_narrow (narrow, y);
   for (Trial trial = trial_begin (gx); trial_next (&trial);)
     t->k->layer_norm_bwd_x (rows, c, eps, gx->data, x->data, w->data, gy->data);
   for (Trial trial = trial_begin (gw); trial_next (&trial);)

@@ -51,6 +51,12 @@ sumi_cpu_dtype_of (const SumiCpuPlan *p, const SumiNode *n)
   return n->kind == SUMI_INDEX ? SUMI_I64 : p->wide[n->id] ? SUMI_F32 : p->dtype;
 }
 
+SumiDType
+sumi_cpu_arithmetic (const SumiCpuPlan *p, const SumiNode *n)
+{
+  return p->exact[n->id] ? SUMI_F32 : p->dtype;
+}
+
 void
 sumi_cpu_extend_life (SumiCpuPlan *p, guint buffer, guint step)
 {

@@ -38,6 +38,7 @@ cpu_plan_free (SumiPlan *base)
   g_hash_table_unref (p->outputs);
   g_free (p->values);
   g_free (p->wide);
+  g_free (p->exact);
   g_free (p->has_value);
   sumi_cpu_unmap (&p->arena);
   sumi_cpu_unmap (&p->store);
@@ -61,6 +62,7 @@ plan_new (SumiGraph *g, const SumiCompileOptions *o)
   p->real = sumi_kernels_get (sumi_cpu_features (), o->dtype);
   p->values = g_new0 (SumiValue, size);
   p->wide = g_new0 (gboolean, size);
+  p->exact = g_new0 (gboolean, size);
   p->has_value = g_new0 (gboolean, size);
   p->buffers = g_array_new (FALSE, FALSE, sizeof (SumiCpuBuffer));
   p->steps = g_array_new (FALSE, FALSE, sizeof (SumiCpuStep));

@@ -249,7 +249,8 @@ run_group_norm (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
   SumiGroupNormDims d = group_norm_dims (s->node, &s->in[0]);
 
   if (s->node->op == SUMI_OP_GROUP_NORM)
-    s->k->group_norm (&d, OUT, IN (0), IN (1), IN (2), p->scratch);
+    (s->out.dtype == SUMI_BF16 ? s->k->group_norm_narrow : s->k->group_norm) (&d, OUT, IN (0), IN (1), IN (2),
+                                                                              p->scratch);
   else if (s->node->op == SUMI_OP_GROUP_NORM_BWD_X)
     s->k->group_norm_bwd_x (&d, OUT, IN (0), IN (1), IN (2), IN (3), p->scratch);
   else
@@ -313,6 +314,15 @@ join_gradients (SumiCpuPlan *p, const SumiNode *n)
   return TRUE;
 }
 
+/* A norm reads F32 where its source is, and where it writes F32; its gradients compute in the plan's dtype. */
+static SumiDType
+norm_source (const SumiCpuPlan *p, const SumiNode *n)
+{
+  gboolean forward = n->op == SUMI_OP_GROUP_NORM || n->op == SUMI_OP_LAYER_NORM;
+
+  return forward && (p->wide[n->id] || p->wide[n->src[0]->id]) ? SUMI_F32 : p->dtype;
+}
+
 /* Pictures channels last; what else is row-major stays so. */
 static void
 lower_group_norm (SumiCpuPlan *p, const SumiNode *n)
@@ -325,7 +335,7 @@ lower_group_norm (SumiCpuPlan *p, const SumiNode *n)
 
   if (n->op != SUMI_OP_GROUP_NORM && join_gradients (p, n))
     return;
-  in[0] = sumi_cpu_source (p, n, 0, p->dtype, order);
+  in[0] = sumi_cpu_source (p, n, 0, norm_source (p, n), order);
   in[1] = sumi_cpu_source (p, n, 1, SUMI_F32, SUMI_ORDER_ROWS);
   in[2] = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);
   if (n->n_src > 3)
@@ -334,7 +344,7 @@ lower_group_norm (SumiCpuPlan *p, const SumiNode *n)
   if (n->op == SUMI_OP_GROUP_NORM_BWD_W)
     y = sumi_cpu_new_value (p, SUMI_F32, &n->shape, SUMI_ORDER_ROWS);
   else
-    y = sumi_cpu_new_value (p, p->dtype, &n->shape, order);
+    y = sumi_cpu_new_value (p, sumi_cpu_dtype_of (p, n), &n->shape, order);
   add_kernel (p, n, run_group_norm, &y, in, n->n_src, sumi_kernels_group_norm_scratch (&d), 0);
 }
 
@@ -346,7 +356,8 @@ run_layer_norm (SumiCpuPlan *p, const SumiCpuStep *s, GError **error)
   float eps = (float)s->node->attr.norm.eps;
 
   if (s->node->op == SUMI_OP_LAYER_NORM)
-    s->k->layer_norm (rows, c, eps, OUT, IN (0), IN (1), IN (2));
+    (s->out.dtype == SUMI_BF16 ? s->k->layer_norm_narrow : s->k->layer_norm) (rows, c, eps, OUT, IN (0), IN (1),
+                                                                              IN (2));
   else if (s->node->op == SUMI_OP_LAYER_NORM_BWD_X)
     s->k->layer_norm_bwd_x (rows, c, eps, OUT, IN (0), IN (1), IN (2));
   else
@@ -358,14 +369,14 @@ static void
 lower_layer_norm (SumiCpuPlan *p, const SumiNode *n)
 {
   gboolean to_weights = n->op == SUMI_OP_LAYER_NORM_BWD_W;
-  SumiValue in[3], y = sumi_cpu_new_value (p, to_weights ? SUMI_F32 : p->dtype, &n->shape, SUMI_ORDER_ROWS);
+  SumiValue in[3], y = sumi_cpu_new_value (p, sumi_cpu_dtype_of (p, n), &n->shape, SUMI_ORDER_ROWS);
   gint64 c = n->shape.d[n->shape.rank - 1], rows = sumi_shape_numel (&n->src[0]->shape) / c;
 
   for (guint i = 0; i < n->n_src; i++)
     {
       gboolean weight = n->op == SUMI_OP_LAYER_NORM ? i > 0 : !to_weights && i == 1;
 
-      in[i] = sumi_cpu_source (p, n, i, weight ? SUMI_F32 : p->dtype, SUMI_ORDER_ROWS);
+      in[i] = sumi_cpu_source (p, n, i, weight ? SUMI_F32 : norm_source (p, n), SUMI_ORDER_ROWS);
     }
   add_kernel (p, n, run_layer_norm, &y, in, n->n_src, to_weights ? sumi_kernels_layer_norm_bwd_w_scratch (rows, c) : 0,
               0);
@@ -429,12 +440,13 @@ static void
 lower_sdpa (SumiCpuPlan *p, const SumiNode *n)
 {
   SumiSdpaDims d = sdpa_dims (n);
-  SumiValue in[4], y = sumi_cpu_new_value (p, p->dtype, &n->shape, SUMI_ORDER_ROWS);
+  SumiDType dtype = sumi_cpu_arithmetic (p, n);
+  SumiValue in[4], y = sumi_cpu_new_value (p, dtype, &n->shape, SUMI_ORDER_ROWS);
   gsize scratch = n->op == SUMI_OP_SDPA ? sumi_kernels_sdpa_scratch (&d, p->threads)
                                         : sumi_kernels_sdpa_bwd_scratch (&d, p->threads);
 
   for (guint i = 0; i < n->n_src; i++)
-    in[i] = sumi_cpu_source (p, n, i, p->dtype, SUMI_ORDER_ROWS);
+    in[i] = sumi_cpu_source (p, n, i, dtype, SUMI_ORDER_ROWS);
   add_kernel (p, n, run_sdpa, &y, in, n->n_src, scratch, 0);
 }
 

@@ -28,16 +28,17 @@ has_plain_matrices (const SumiValue *v)
   return n == 1 ? m == 1 || sm == 1 : sn == 1 ? m == 1 || sm >= n : sn >= m && (m == 1 || sm == 1);
 }
 
-/* Source i as matrices (rows, columns) in the plan's dtype (parameters stay what they are), with `rank` axes. */
+/* Source i as matrices (rows, columns) in the product's dtype (parameters stay what they are), with `rank` axes. */
 static SumiValue
 matrices_of (SumiCpuPlan *p, const SumiNode *n, guint i, gboolean transposed, guint rank)
 {
+  SumiDType dtype = sumi_cpu_arithmetic (p, n);
   SumiValue v = p->values[n->src[i]->id];
   SumiShape shape = { .rank = rank };
   guint lead;
 
-  if (g_array_index (p->buffers, SumiCpuBuffer, v.buffer).parameter == NULL && v.dtype != p->dtype)
-    v = sumi_cpu_want (p, n, &v, p->dtype, SUMI_ORDER_ROWS);
+  if (g_array_index (p->buffers, SumiCpuBuffer, v.buffer).parameter == NULL && v.dtype != dtype)
+    v = sumi_cpu_want (p, n, &v, dtype, SUMI_ORDER_ROWS);
   if (!has_plain_matrices (&v))
     v = sumi_cpu_want (p, n, &v, v.dtype, SUMI_ORDER_ROWS);
   if (transposed)
@@ -75,7 +76,7 @@ flatten (SumiValue *a, SumiValue *b, SumiValue *y)
 static SumiValue
 cast_leaf (SumiCpuPlan *p, const SumiNode *n, const SumiValue *v)
 {
-  return v->dtype == p->dtype ? *v : sumi_cpu_want (p, n, v, p->dtype, SUMI_ORDER_ANY);
+  return sumi_cpu_want (p, n, v, sumi_cpu_arithmetic (p, n), SUMI_ORDER_ANY);
 }
 
 /* y = a b + bias: a and b are views of matrices, y is dense, bias a row or NULL. */
@@ -255,7 +256,8 @@ add_matmul (SumiCpuPlan *p, const SumiNode *n, SumiValue a, SumiValue b, const S
         row.d[i] = i + 1 < row.rank ? 1 : y.shape.d[i];
       sumi_value_reshape (bias, &row, &m.row);
     }
-  pd = packed ? sumi_cpu_describe_weighted (p, &m.b, describe, &m, error) : describe_plain (p, &m, error);
+  pd = packed ? sumi_cpu_describe_weighted (p, &m.b, sumi_cpu_arithmetic (p, n), describe, &m, error)
+              : describe_plain (p, &m, error);
   if (pd == NULL)
     return FALSE;
   if (!depends_on_threads (pd))
@@ -282,7 +284,8 @@ gboolean
 sumi_cpu_lower_linear (SumiCpuPlan *p, const SumiNode *n, GError **error)
 {
   gint64 k = n->src[1]->shape.d[1], o = n->src[1]->shape.d[0], rows = sumi_shape_numel (&n->shape) / o;
-  SumiValue x = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_ROWS), w = sumi_cpu_weights_of (p, n, 1), b = { 0 };
+  SumiValue x = sumi_cpu_source (p, n, 0, sumi_cpu_arithmetic (p, n), SUMI_ORDER_ROWS),
+            w = sumi_cpu_weights_of (p, n, 1), b = { 0 };
   SumiValue y = sumi_cpu_new_value (p, sumi_cpu_dtype_of (p, n), &n->shape, SUMI_ORDER_ROWS);
   gboolean biased = n->n_src > 2;
 

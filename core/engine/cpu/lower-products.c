@@ -9,13 +9,13 @@
 
 void
 sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiDType dtype, const SumiNode *n, const SumiShape *x,
-                           const SumiShape *w, const SumiShape *b, const SumiShape *y)
+                           const SumiShape *w, const SumiShape *b, const SumiShape *y, SumiDType y_dtype)
 {
   *c = (SumiCpuConvolution){
     .x = sumi_cpu_shape_desc (x, dtype, dnnl_nhwc),
     .w = sumi_cpu_shape_desc (w, dtype, dnnl_format_tag_any),
     .b = b != NULL ? sumi_cpu_shape_desc (b, SUMI_F32, dnnl_a) : NULL,
-    .y = sumi_cpu_shape_desc (y, dtype, dnnl_nhwc),
+    .y = sumi_cpu_shape_desc (y, y_dtype, dnnl_nhwc),
     .stride = { n->attr.conv.stride, n->attr.conv.stride },
     .pad_before = { n->attr.conv.pad_top, n->attr.conv.pad_left },
     .pad_after = { n->attr.conv.pad_bottom, n->attr.conv.pad_right },
@@ -66,7 +66,7 @@ finish_weighted (SumiCpuPlan *p, const SumiNode *n, dnnl_primitive_desc_t pd, co
       dnnl_primitive_desc_destroy (pd);
       return FALSE;
     }
-  y = sumi_cpu_new_value (p, p->dtype, &n->shape, order);
+  y = sumi_cpu_new_value (p, sumi_cpu_dtype_of (p, n), &n->shape, order);
   product = sumi_cpu_product_new (p->dnnl, pd, ids, values, bias != NULL ? 4 : 3, error);
   if (product == NULL)
     return FALSE;
@@ -90,14 +90,16 @@ static gboolean
 lower_conv2d (SumiCpuPlan *p, const SumiNode *n, GError **error)
 {
   gboolean biased = n->n_src > 2;
-  SumiValue x = sumi_cpu_source (p, n, 0, p->dtype, SUMI_ORDER_CHANNELS_LAST), w = sumi_cpu_weights_of (p, n, 1), b;
+  SumiDType dtype = sumi_cpu_arithmetic (p, n);
+  SumiValue x = sumi_cpu_source (p, n, 0, dtype, SUMI_ORDER_CHANNELS_LAST), w = sumi_cpu_weights_of (p, n, 1), b;
   dnnl_primitive_desc_t pd;
   SumiCpuConvolution c;
 
   if (biased)
     b = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);
-  sumi_cpu_convolution_init (&c, p->dtype, n, &x.shape, &w.shape, biased ? &b.shape : NULL, &n->shape);
-  pd = sumi_cpu_describe_weighted (p, &w, describe_conv2d, &c, error);
+  sumi_cpu_convolution_init (&c, dtype, n, &x.shape, &w.shape, biased ? &b.shape : NULL, &n->shape,
+                             sumi_cpu_dtype_of (p, n));
+  pd = sumi_cpu_describe_weighted (p, &w, dtype, describe_conv2d, &c, error);
   sumi_cpu_convolution_clear (&c);
   return pd != NULL
          && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST,
@@ -117,7 +119,7 @@ describe_backward (SumiCpuPlan *p, gconstpointer what, const_dnnl_memory_desc_t 
   dnnl_primitive_desc_t hint = NULL, pd = NULL;
   SumiCpuConvolution c;
 
-  sumi_cpu_convolution_init (&c, p->dtype, b->node, b->gx, &b->node->src[1]->shape, NULL, b->gy);
+  sumi_cpu_convolution_init (&c, p->dtype, b->node, b->gx, &b->node->src[1]->shape, NULL, b->gy, p->dtype);
   if (sumi_cpu_convolution_forward (p, &c, dnnl_forward_training, &hint, error))
     sumi_cpu_dnnl_check (dnnl_convolution_backward_data_primitive_desc_create (
                              &pd, p->dnnl->engine, dnnl_convolution_direct, c.x, weights, c.y, c.stride, c.dilation,
@@ -134,7 +136,7 @@ backward_data_desc (SumiCpuPlan *p, const SumiNode *n, const SumiShape *gx, cons
 {
   SumiValue w = sumi_cpu_weights_of (p, n, 1);
 
-  return sumi_cpu_describe_weighted (p, &w, describe_backward, &(Backward){ n, gx, gy }, error);
+  return sumi_cpu_describe_weighted (p, &w, p->dtype, describe_backward, &(Backward){ n, gx, gy }, error);
 }
 
 /* One primitive per picture. */

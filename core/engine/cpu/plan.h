@@ -73,6 +73,7 @@ struct _SumiCpuPlan
 
   SumiValue *values;        /* by node id */
   gboolean *wide;           /* by node id: stays F32 in a BF16 plan */
+  gboolean *exact;          /* by node id: a product that is computed in F32 */
   gboolean *has_value;      /* by node id, for inputs */
   GArray *buffers;          /* SumiCpuBuffer */
   GArray *steps;            /* SumiCpuStep */
@@ -107,7 +108,8 @@ SumiValue sumi_cpu_want_like (SumiCpuPlan *p, const SumiNode *node, const SumiVa
                               const SumiValue *like);
 /* The value of source i of a node, in a form. */
 SumiValue sumi_cpu_source (SumiCpuPlan *p, const SumiNode *n, guint i, SumiDType dtype, SumiOrder order);
-SumiDType sumi_cpu_dtype_of (const SumiCpuPlan *p, const SumiNode *n); /* in which a REAL node is stored */
+SumiDType sumi_cpu_dtype_of (const SumiCpuPlan *p, const SumiNode *n);   /* in which a REAL node is stored */
+SumiDType sumi_cpu_arithmetic (const SumiCpuPlan *p, const SumiNode *n); /* in which a product multiplies */
 
 /* ---- lowering: each sets p->values[n->id] ---- */
 gboolean sumi_cpu_lower (SumiCpuPlan *p, const SumiNode *n, GError **error);         /* lower.c */
@@ -126,8 +128,8 @@ typedef dnnl_primitive_desc_t (*SumiCpuDescribe) (SumiCpuPlan *p, gconstpointer 
                                                   GError **error);
 /* Describes a primitive that reads weights in whatever format it likes best, or in one that is already there when
  * the same implementation takes it. */
-dnnl_primitive_desc_t sumi_cpu_describe_weighted (SumiCpuPlan *p, const SumiValue *weights, SumiCpuDescribe describe,
-                                                  gconstpointer what, GError **error);
+dnnl_primitive_desc_t sumi_cpu_describe_weighted (SumiCpuPlan *p, const SumiValue *weights, SumiDType dtype,
+                                                  SumiCpuDescribe describe, gconstpointer what, GError **error);
 /* Reorders a value that a primitive wrote in a format of its own; FALSE with an error. */
 gboolean sumi_cpu_add_reorder (SumiCpuPlan *p, const SumiNode *node, const SumiValue *from,
                                const_dnnl_memory_desc_t from_desc, const SumiValue *to,
@@ -143,9 +145,9 @@ typedef struct
   dnnl_dims_t stride, dilation, pad_before, pad_after;
 } SumiCpuConvolution;
 
-/* b: NULL for none */
+/* b: NULL for none; y may be of another dtype than x and w */
 void sumi_cpu_convolution_init (SumiCpuConvolution *c, SumiDType dtype, const SumiNode *n, const SumiShape *x,
-                                const SumiShape *w, const SumiShape *b, const SumiShape *y);
+                                const SumiShape *w, const SumiShape *b, const SumiShape *y, SumiDType y_dtype);
 void sumi_cpu_convolution_clear (SumiCpuConvolution *c);
 gboolean sumi_cpu_convolution_forward (SumiCpuPlan *p, const SumiCpuConvolution *c, dnnl_prop_kind_t kind,
                                        dnnl_primitive_desc_t *pd, GError **error);

@@ -88,12 +88,12 @@ sumi_cpu_want_desc (SumiCpuPlan *p, const SumiNode *node, const SumiValue *v, co
 
 /* pd was described with its best format: another one that takes a format which is there, or pd itself. Consumes pd. */
 static dnnl_primitive_desc_t
-prefer_known (SumiCpuPlan *p, const SumiValue *weights, SumiCpuDescribe describe, gconstpointer what,
+prefer_known (SumiCpuPlan *p, const SumiValue *weights, SumiDType dtype, SumiCpuDescribe describe, gconstpointer what,
               dnnl_primitive_desc_t pd)
 {
   const char *parameter = g_array_index (p->buffers, SumiCpuBuffer, weights->buffer).parameter;
   const_dnnl_memory_desc_t best = dnnl_primitive_desc_query_md (pd, dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS);
-  g_autoptr (GPtrArray) known = sumi_cpu_weights_formats (p->weights, parameter, weights, p->dtype);
+  g_autoptr (GPtrArray) known = sumi_cpu_weights_formats (p->weights, parameter, weights, dtype);
 
   for (guint i = 0; i < known->len; i++)
     if (dnnl_memory_desc_equal (known->pdata[i], best))
@@ -113,14 +113,14 @@ prefer_known (SumiCpuPlan *p, const SumiValue *weights, SumiCpuDescribe describe
 }
 
 dnnl_primitive_desc_t
-sumi_cpu_describe_weighted (SumiCpuPlan *p, const SumiValue *weights, SumiCpuDescribe describe, gconstpointer what,
-                            GError **error)
+sumi_cpu_describe_weighted (SumiCpuPlan *p, const SumiValue *weights, SumiDType dtype, SumiCpuDescribe describe,
+                            gconstpointer what, GError **error)
 {
-  dnnl_memory_desc_t any = sumi_cpu_shape_desc (&weights->shape, p->dtype, dnnl_format_tag_any);
+  dnnl_memory_desc_t any = sumi_cpu_shape_desc (&weights->shape, dtype, dnnl_format_tag_any);
   dnnl_primitive_desc_t pd = describe (p, what, any, error);
 
   dnnl_memory_desc_destroy (any);
   if (pd == NULL || g_array_index (p->buffers, SumiCpuBuffer, weights->buffer).parameter == NULL)
     return pd;
-  return prefer_known (p, weights, describe, what, pd);
+  return prefer_known (p, weights, dtype, describe, what, pd);
 }

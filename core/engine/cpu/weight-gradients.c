@@ -60,7 +60,7 @@ piece_desc (SumiCpuPlan *p, const SumiNode *n, const SumiValue *x, const SumiVal
   dnnl_primitive_desc_t hint = NULL, pd = NULL;
   SumiCpuConvolution c;
 
-  sumi_cpu_convolution_init (&c, x->dtype, n, &x->shape, &n->shape, NULL, &gy->shape);
+  sumi_cpu_convolution_init (&c, x->dtype, n, &x->shape, &n->shape, NULL, &gy->shape, gy->dtype);
   c.pad_before[0] = above;
   c.pad_after[0] = below;
   if (sumi_cpu_convolution_forward (p, &c, dnnl_forward_training, &hint, error))

@@ -95,6 +95,9 @@ typedef struct
   /* ---- norms ---- */
   void (*group_norm) (const SumiGroupNormDims *dims, void *y, const void *x, const float *w, const float *b,
                       void *scratch);
+  /* The same with y in bfloat16, whatever T is. */
+  void (*group_norm_narrow) (const SumiGroupNormDims *dims, void *y, const void *x, const float *w, const float *b,
+                             void *scratch);
   void (*group_norm_bwd_x) (const SumiGroupNormDims *dims, void *gx, const void *x, const float *w, const float *b,
                             const void *gy, void *scratch);
   /* gw: (2, c): dw, db */
@@ -104,6 +107,8 @@ typedef struct
   void (*group_norm_bwd) (const SumiGroupNormDims *dims, void *gx, float *gw, const void *x, const float *w,
                           const float *b, const void *gy, void *scratch);
   void (*layer_norm) (gint64 rows, gint64 c, float eps, void *y, const void *x, const float *w, const float *b);
+  void (*layer_norm_narrow) (gint64 rows, gint64 c, float eps, void *y, const void *x, const float *w,
+                             const float *b); /* y in bfloat16 */
   void (*layer_norm_bwd_x) (gint64 rows, gint64 c, float eps, void *gx, const void *x, const float *w, const void *gy);
   void (*layer_norm_bwd_w) (gint64 rows, gint64 c, float eps, float *gw, const void *x, const void *gy, void *scratch);
 
