@@ -61,6 +61,8 @@ static const SumiPickleClass classes[] = {
   { "torch._utils", "_rebuild_parameter_with_state", PARAMETER },
   { "collections", "OrderedDict", DICTIONARY },
   { "torch.nn.modules.container", "ParameterDict", MODULE },
+  { "__builtin__", "set", INERT },
+  { "builtins", "set", INERT },
   { "numpy.core.multiarray", "scalar", INERT },
   { "numpy._core.multiarray", "scalar", INERT },
   { "numpy", "dtype", INERT },

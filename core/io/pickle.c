@@ -237,7 +237,7 @@ push_text (SumiPickle *p, SumiPickleKind kind, guint length_size, GError **error
   if (!sumi_reader_take_uint (&p->code, length_size, &length) || !sumi_reader_take (&p->code, length, &bytes))
     return fail_truncated (error);
   if (kind == SUMI_PICKLE_STRING && !g_utf8_validate_len ((const char *)bytes, length, NULL))
-    return fail (error, SUMI_ERROR_BAD_HEADER, "a string that is not UTF-8, or holds a zero");
+    return push_new (p, SUMI_PICKLE_OTHER, error); /* bytes that Python 2's protocol had to write as a string */
   v = sumi_pickle_new_value (p, kind, error);
   if (v == NULL)
     return FALSE;

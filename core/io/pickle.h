@@ -22,7 +22,7 @@ typedef enum
   SUMI_PICKLE_BOOL, /* integer */
   SUMI_PICKLE_INT,  /* integer */
   SUMI_PICKLE_FLOAT,
-  SUMI_PICKLE_STRING, /* UTF-8 */
+  SUMI_PICKLE_STRING, /* UTF-8 without zeros */
   SUMI_PICKLE_BYTES,
   SUMI_PICKLE_TUPLE,
   SUMI_PICKLE_LIST,
@@ -30,7 +30,7 @@ typedef enum
   SUMI_PICKLE_CLASS,
   SUMI_PICKLE_STORAGE,
   SUMI_PICKLE_TENSOR,
-  SUMI_PICKLE_OTHER /* something known to be of no use, such as a numpy scalar */
+  SUMI_PICKLE_OTHER /* something known to be of no use, such as a numpy scalar or a string with zeros */
 } SumiPickleKind;
 
 typedef struct _SumiPickle SumiPickle;

@@ -64,17 +64,18 @@ count_extent (const SumiPickleTensor *t, gint64 numel, gint64 *extent)
 static void
 gather (const SumiPickleTensor *t, gint64 numel, gsize size, const guint8 *from, guint8 *to)
 {
-  gint64 index[SUMI_MAX_RANK] = { 0 }, at = 0;
+  gint64 index[SUMI_MAX_RANK] = { 0 };
+  guint64 at = 0; /* without sign: the stride of a dimension of one may be anything, and wraps there and back */
 
   for (gint64 n = 0; n < numel; n++)
     {
-      memcpy (to + (gsize)n * size, from + (gsize)at * size, size);
+      memcpy (to + (gsize)n * size, from + at * size, size);
       for (guint i = t->shape.rank; i > 0; i--)
         {
-          at += t->stride.d[i - 1];
+          at += (guint64)t->stride.d[i - 1];
           if (++index[i - 1] < t->shape.d[i - 1])
             break;
-          at -= t->stride.d[i - 1] * t->shape.d[i - 1];
+          at -= (guint64)t->stride.d[i - 1] * (guint64)t->shape.d[i - 1];
           index[i - 1] = 0;
         }
     }
@@ -133,10 +134,9 @@ load_tensor (Load *l, const char *name, const SumiPickleTensor *t, GError **erro
   if (bytes == NULL)
     return NULL;
   capacity = (gint64)(size / element);
-  if (!sumi_shape_checked_numel (&t->shape, &numel) || numel > capacity)
+  if (!sumi_shape_checked_numel (&t->shape, &numel))
     {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_SHAPE,
-                   "%s: found more elements than the %" G_GINT64_FORMAT " of its storage", name, capacity);
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_SHAPE, "%s: the shape has too many elements", name);
       return NULL;
     }
   if (!count_extent (t, numel, &extent) || t->offset > capacity || extent > capacity - t->offset)
@@ -237,11 +237,21 @@ add_item (Load *l, GString *name, const char *key, guint depth, const SumiPickle
   return added;
 }
 
-/* A dictionary's keys are strings and numbers, or names of classes; what is under others has no place. */
+/* A dictionary's keys are strings and numbers, or names of classes. NULL: something else. */
 static char *
 key_text (const SumiPickleValue *key)
 {
   return key->kind == SUMI_PICKLE_CLASS ? g_strdup (sumi_pickle_class_get_name (key->class)) : scalar_text (key);
+}
+
+/* Nothing is lost where there is nothing to name. */
+static gboolean
+refuse_nameless (const char *name, const SumiPickleValue *v, GError **error)
+{
+  if (v->kind != SUMI_PICKLE_TENSOR && sumi_pickle_get_n_items (v) == 0)
+    return TRUE;
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_HEADER, "%.64s: found a key that is neither text nor number", name);
+  return FALSE;
 }
 
 static gboolean
@@ -252,8 +262,9 @@ add_items (Load *l, GString *name, guint depth, const SumiPickleValue *v, GError
   for (guint i = 0; i + step <= sumi_pickle_get_n_items (v); i += step)
     {
       g_autofree char *key = step == 2 ? key_text (sumi_pickle_get_item (v, i)) : g_strdup_printf ("%u", i);
+      const SumiPickleValue *item = sumi_pickle_get_item (v, i + step - 1);
 
-      if (key != NULL && !add_item (l, name, key, depth, sumi_pickle_get_item (v, i + step - 1), error))
+      if (key != NULL ? !add_item (l, name, key, depth, item, error) : !refuse_nameless (name->str, item, error))
         return FALSE;
     }
   return TRUE;

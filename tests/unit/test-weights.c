@@ -173,7 +173,7 @@ test_sniff (void)
   g_assert_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_FILE);
 }
 
-/* ---- real files ---- */
+/* ---- comparing ---- */
 
 static SumiTensorMap *
 open_golden (const char *folder, const char *name)
@@ -193,6 +193,90 @@ assert_equal (SumiTensor *a, SumiTensor *b)
   g_assert_cmpint (sumi_tensor_get_dtype (a), ==, sumi_tensor_get_dtype (b));
   g_assert_cmpmem (sumi_tensor_peek (a), sumi_tensor_get_size (a), sumi_tensor_peek (b), sumi_tensor_get_size (b));
 }
+
+/* ---- the files of tests/weights ---- */
+
+static void
+check_tensor (const char *name, SumiTensor *got, SumiTensor *want)
+{
+  gsize n = (gsize)sumi_tensor_get_numel (want);
+  g_autofree float *values = g_new (float, n);
+  g_autofree double *wide = g_new (double, n);
+
+  g_test_message ("%s %s", name, sumi_dtype_name (sumi_tensor_get_dtype (got)));
+  if (!sumi_dtype_is_quantised (sumi_tensor_get_dtype (got)))
+    {
+      assert_equal (got, want);
+      return;
+    }
+  g_assert_true (sumi_shape_equal (sumi_tensor_get_shape (got), sumi_tensor_get_shape (want)));
+  sumi_tensor_to_f32 (got, values);
+  g_assert_cmpmem (values, n * sizeof *values, sumi_tensor_peek (want), sumi_tensor_get_size (want));
+  sumi_tensor_to_f64 (got, wide);
+  for (gsize i = 0; i < n; i++)
+    g_assert_cmpfloat (wide[i], ==, values[i]);
+}
+
+/* NAME.safetensors says what must be read from NAME, by tests/weights/make.py. */
+static void
+test_file (gconstpointer data)
+{
+  const char *twin_path = data;
+  g_autofree char *path = g_strndup (twin_path, strlen (twin_path) - strlen (".safetensors"));
+  g_autoptr (GError) error = NULL;
+  g_autoptr (SumiTensorMap) map = sumi_weights_open (path, &error), twin = NULL;
+  GHashTableIter iter;
+  gpointer key, value;
+
+  g_assert_no_error (error);
+  twin = sumi_safetensors_open (twin_path, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (sumi_tensor_map_get_size (map), ==, sumi_tensor_map_get_size (twin));
+  for (guint i = 0; i < sumi_tensor_map_get_size (twin); i++)
+    {
+      const char *name = sumi_tensor_map_get_name (twin, i);
+      SumiTensor *got = sumi_tensor_map_lookup (map, name, &error);
+
+      g_assert_no_error (error);
+      check_tensor (name, got, sumi_tensor_map_peek_nth (twin, i));
+    }
+  g_assert_cmpuint (g_hash_table_size (sumi_tensor_map_peek_metadata (map)), ==,
+                    g_hash_table_size (sumi_tensor_map_peek_metadata (twin)));
+  g_hash_table_iter_init (&iter, sumi_tensor_map_peek_metadata (twin));
+  while (g_hash_table_iter_next (&iter, &key, &value))
+    g_assert_cmpstr (sumi_tensor_map_get_metadata (map, key), ==, value);
+}
+
+static void
+test_legacy (gconstpointer folder)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (open_in (folder, "legacy.pt", &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_UNSAFE_PICKLE);
+  g_assert_nonnull (strstr (error->message, "before 1.6"));
+}
+
+static void
+add_files (const char *folder)
+{
+  GDir *dir = g_dir_open (folder, 0, NULL);
+  const char *file;
+  guint n = 0;
+
+  g_assert_nonnull (dir);
+  while ((file = g_dir_read_name (dir)) != NULL)
+    if (g_str_has_suffix (file, ".safetensors"))
+      {
+        g_autofree char *test = g_strdup_printf ("/weights/file/%s", file);
+        g_test_add_data_func_full (test, g_build_filename (folder, file, NULL), test_file, g_free);
+        n++;
+      }
+  g_dir_close (dir);
+  g_assert_cmpuint (n, >=, 11);
+}
+
+/* ---- real files ---- */
 
 static void
 test_real (void)
@@ -240,7 +324,11 @@ test_real (void)
 int
 main (int argc, char **argv)
 {
+  g_autofree char *folder = g_build_filename (g_getenv ("SUMI_SOURCE_ROOT"), "tests", "weights", NULL);
+
   g_test_init (&argc, &argv, NULL);
+  add_files (folder);
+  g_test_add_data_func ("/weights/legacy", folder, test_legacy);
   g_test_add_func ("/weights/shards", test_shards);
   g_test_add_func ("/weights/bad-shards", test_bad_shards);
   g_test_add_func ("/weights/sniff", test_sniff);
