@@ -83,16 +83,20 @@ the_words (gint64 pad_id)
     const char *token;
     guint n;
   } rows[] = { { "<fox>", 2 }, { "myfox", SIZE }, { "a a", 1 } };
-  static GPtrArray *words[2];
+  static GPtrArray *words[2], *vectors;
   GPtrArray **w = &words[pad_id == 0];
 
-  if (*w == NULL)
+  if (*w != NULL)
+    return *w;
+  *w = g_ptr_array_new ();
+  if (vectors == NULL)
+    vectors = g_ptr_array_new (); /* which the words borrow */
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
     {
-      *w = g_ptr_array_new ();
-      for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
-        g_ptr_array_add (*w, sumi_text_word_new (rows[i].token,
-                                                 sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (rows[i].n, 2), NULL),
-                                                 the_tokenizer (), pad_id, NULL));
+      SumiTensor *t = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (rows[i].n, 2), NULL);
+
+      g_ptr_array_add (vectors, t);
+      g_ptr_array_add (*w, sumi_text_word_new (rows[i].token, t, the_tokenizer (), pad_id, NULL));
     }
   return *w;
 }
