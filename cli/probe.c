@@ -32,6 +32,7 @@ static const Component components[] = {
   { "taef2-decode", probe_taef2_decode, 0.05 },
   { "taef2-encode", probe_taef2_encode, 0.05 },
   { "text-encoder", probe_text_encoder, 0.05 },
+  { "textual-inversion", probe_textual_inversion, 0.05 },
   { "tokenizer", probe_tokenizer, 0 },
   { "unet", probe_unet, 0.02 },
   { "unet-backward", probe_unet_backward, 0.05 },

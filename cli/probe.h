@@ -34,6 +34,7 @@ gboolean probe_vae_decoder (Probe *p, GError **error);
 gboolean probe_vae_train (Probe *p, GError **error);
 gboolean probe_taef2_encode (Probe *p, GError **error);
 gboolean probe_taef2_decode (Probe *p, GError **error);
+gboolean probe_textual_inversion (Probe *p, GError **error);
 gboolean probe_tokenizer (Probe *p, GError **error);
 gboolean probe_generate (Probe *p, GError **error); /* also img2img and inpaint */
 gboolean probe_randn (Probe *p, GError **error);

@@ -36,6 +36,7 @@ static const char *const expected[] = {
   "text-encoder-tiny-sd21",
   "text-encoder-tiny-sdxl",
   "text-encoder-tiny-sdxl-2",
+  "textual-inversion",
   "tokenizer",
   "unet-backward-tiny-sd15",
   "unet-backward-tiny-sd21",
@@ -61,9 +62,11 @@ static const char *const expected[] = {
   "vae-train-tiny-sd15",
 };
 
-static const char *const components[]
-    = { "ddim-sample",  "ddpm-sample", "ddpm-train",    "lora",        "p-sample-loop", "schedule",  "tokenizer",
-        "text-encoder", "unet",        "unet-backward", "vae-decoder", "vae-encoder",   "vae-train", NULL };
+static const char *const components[] = { "ddim-sample", "ddpm-sample",   "ddpm-train",
+                                          "lora",        "p-sample-loop", "schedule",
+                                          "tokenizer",   "text-encoder",  "textual-inversion",
+                                          "unet",        "unet-backward", "vae-decoder",
+                                          "vae-encoder", "vae-train",     NULL };
 
 /* Families that a component does not build yet: refused by name, not drawn wrongly. */
 static const struct
