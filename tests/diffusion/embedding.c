@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "io/weights.h"
+
 /* n vectors of this width (0: one, without its own dimension), counting up from 1. */
 static void
 add (SumiTensorMap *file, const char *name, SumiDType dtype, gint64 n, gint64 width)
@@ -187,6 +189,88 @@ test_uneven_pair (void)
   check_refused (file, SUMI_ERROR_BAD_SHAPE);
 }
 
+/* ---- real files ---- */
+
+static SumiEmbedding *
+open_file (const char *path)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *file = g_build_filename (g_getenv ("SUMI_GOLDEN"), path, NULL), *stem = g_path_get_basename (file);
+  g_autoptr (SumiTensorMap) map = sumi_weights_open (file, &error);
+  SumiEmbedding *e;
+
+  g_assert_no_error (error);
+  *strrchr (stem, '.') = '\0';
+  e = sumi_embedding_new (map, stem, &error);
+  g_assert_no_error (error);
+  return e;
+}
+
+static void
+test_files (void)
+{
+  static const struct
+  {
+    const char *path, *token;
+    guint n;
+    gint64 width;
+  } rows[] = {
+    { "models/textual-inversion/emb_params.safetensors", "emb_params", 2, 32 },
+    { "models/textual-inversion/learned_embeds.safetensors", "<golden-style>", 2, 32 },
+    { "models/textual-inversion/learned_embeds.bin", "<golden-style>", 2, 32 },
+    { "models/textual-inversion/golden-style.pt", "golden-style", 2, 32 },
+    { "real-files/ti_a1111_bad-artist.pt", "ti_a1111_bad-artist", 2, 768 },
+    { "real-files/ti_a1111_bad-hands-5.pt", "ti_a1111_bad-hands-5", 2, 768 },
+    { "real-files/ti_a1111_bad-prompt.pt", "ti_a1111_bad-prompt", 16, 768 },
+    { "real-files/ti_a1111_eyeliner2.pt", "ti_a1111_eyeliner2", 3, 768 },
+    { "real-files/ti_fastai_learned_embeds.bin", "<birb-style>", 1, 768 },
+  };
+  g_autoptr (SumiEmbedding) first = NULL;
+
+  if (g_getenv ("SUMI_GOLDEN") == NULL)
+    {
+      g_test_skip ("SUMI_GOLDEN is not set");
+      return;
+    }
+  first = open_file (rows[0].path);
+  for (gsize i = 0; i < G_N_ELEMENTS (rows); i++)
+    {
+      g_autoptr (SumiEmbedding) e = open_file (rows[i].path);
+
+      g_assert_cmpstr (e->token, ==, rows[i].token);
+      g_assert_cmpuint (e->n_vectors, ==, rows[i].n);
+      g_assert_null (e->vectors_2);
+      g_assert_cmpint (sumi_tensor_get_shape (e->vectors)->d[0], ==, rows[i].n);
+      g_assert_cmpint (sumi_tensor_get_shape (e->vectors)->d[1], ==, rows[i].width);
+      if (rows[i].width == 32) /* all four hold the same */
+        g_assert_cmpmem (sumi_tensor_peek (e->vectors), sumi_tensor_get_size (e->vectors),
+                         sumi_tensor_peek (first->vectors), sumi_tensor_get_size (first->vectors));
+    }
+}
+
+/* Every other real file is none. */
+static void
+test_other_files (void)
+{
+  static const char *const paths[]
+      = { "real-files/sd15_peft_lora_mvclab.safetensors", "real-files/cloneofsimo_analog_svd_rank4.safetensors",
+          "real-files/derived_vaeapprox_sd1.safetensors", "models/tiny-sd15.safetensors" };
+
+  if (g_getenv ("SUMI_GOLDEN") == NULL)
+    {
+      g_test_skip ("SUMI_GOLDEN is not set");
+      return;
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (paths); i++)
+    {
+      g_autofree char *path = g_build_filename (g_getenv ("SUMI_GOLDEN"), paths[i], NULL);
+      g_autoptr (SumiTensorMap) map = sumi_weights_open (path, NULL);
+
+      g_assert_nonnull (map);
+      check_refused (map, SUMI_ERROR_UNKNOWN_MODEL);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -198,5 +282,7 @@ main (int argc, char **argv)
   g_test_add_func ("/embedding/no-embedding", test_no_embedding);
   g_test_add_func ("/embedding/bad-vectors", test_bad_vectors);
   g_test_add_func ("/embedding/uneven-pair", test_uneven_pair);
+  g_test_add_func ("/embedding/files", test_files);
+  g_test_add_func ("/embedding/other-files", test_other_files);
   return g_test_run ();
 }
