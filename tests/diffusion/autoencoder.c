@@ -373,7 +373,7 @@ test_whole_up_to (void)
 /* ---- what is refused ---- */
 
 static void
-assert_not_opened (const SumiAutoencoderConfig *c, SumiTensorMap *weights, SumiError code, const char *what)
+assert_not_opened (const SumiAutoencoderConfig *c, SumiTensorMap *weights, int code, const char *what)
 {
   g_autoptr (SumiEngine) engine = sumi_engine_open ("ref", NULL);
   GError *error = NULL;
