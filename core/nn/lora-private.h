@@ -118,7 +118,7 @@ double sumi_lora_metadata_scale (JsonNode *json, const char *module, guint rank)
 typedef struct
 {
   char *name;         /* canonical, without ".weight" */
-  SumiTensor *weight; /* borrowed from the model; NULL where there is none */
+  SumiTensor *weight; /* NULL where there is none */
   SumiTensor *bias;
 } SumiLoraModule;
 

@@ -17,6 +17,8 @@ static void
 module_free (SumiLoraModule *m)
 {
   g_free (m->name);
+  g_clear_pointer (&m->weight, sumi_tensor_unref);
+  g_clear_pointer (&m->bias, sumi_tensor_unref);
   g_free (m);
 }
 
@@ -137,9 +139,9 @@ add_parameter (SumiLoraTargets *t, const char *name, SumiTensor *tensor)
       g_hash_table_insert (t->modules, m->name, m);
     }
   if (weight)
-    m->weight = tensor;
+    m->weight = sumi_tensor_ref (tensor);
   else
-    m->bias = tensor;
+    m->bias = sumi_tensor_ref (tensor);
   return m;
 }
 
