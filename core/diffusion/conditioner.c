@@ -355,7 +355,7 @@ encode_prompt (Encoding *e, guint prompt, SumiTextStates *out, GError **error)
   out->states = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (1, length, sumi_model_states_width (c->config)), error);
   if (out->states == NULL)
     return FALSE;
-  if (e->options->zero_empty && c->config->zero_empty && is_empty (e, prompt))
+  if ((e->options->zero_empty >> prompt & 1) != 0 && c->config->zero_empty && is_empty (e, prompt))
     {
       out->pooled = width > 0 ? sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (1, width), error) : NULL;
       return width == 0 || out->pooled != NULL;

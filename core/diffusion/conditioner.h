@@ -47,9 +47,10 @@ void sumi_conditioner_clear_embeddings (SumiConditioner *c);
 typedef struct
 {
   SumiEmphasis emphasis;
-  guint clip_skip;     /* A1111's count: 1 the last layer, 2 the one before…; 0: the model's own */
-  gboolean zero_empty; /* an empty prompt becomes zeros (SDXL in diffusers), where the model's configuration says so */
-  gboolean one_chunk;  /* what one chunk does not hold is cut (as by the reference pipelines), and told */
+  guint clip_skip;    /* A1111's count: 1 the last layer, 2 the one before…; 0: the model's own */
+  guint zero_empty;   /* bit i: prompt i becomes zeros when it is empty and the model's configuration says so; negative
+                         prompts do (SDXL), in diffusers and in the web UI */
+  gboolean one_chunk; /* what one chunk does not hold is cut (as by the reference pipelines), and told */
 } SumiConditionerOptions;
 
 /* Encodes n parsed prompts together: all get the same number of chunks.  what: names for messages ("prompt",

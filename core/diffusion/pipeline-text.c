@@ -78,10 +78,8 @@ what_is_asked (const SumiDrawing *d, gboolean *cond, gboolean *uncond)
 static gboolean
 encode (SumiDrawing *d, SumiPicture *picture, GError **error)
 {
-  const SumiConditionerOptions options = { .emphasis = d->request->emphasis,
-                                           .clip_skip = d->request->clip_skip,
-                                           .zero_empty = TRUE,
-                                           .one_chunk = d->request->one_chunk };
+  SumiConditionerOptions options
+      = { .emphasis = d->request->emphasis, .clip_skip = d->request->clip_skip, .one_chunk = d->request->one_chunk };
   const SumiPrompt *prompts[2];
   const char *what[2];
   SumiTextStates out[2] = { { NULL } };
@@ -96,6 +94,7 @@ encode (SumiDrawing *d, SumiPicture *picture, GError **error)
     }
   if (uncond)
     {
+      options.zero_empty = 1u << n;
       prompts[n] = picture->negative;
       what[n++] = "negative prompt";
     }
