@@ -6,114 +6,117 @@
 #include "base/error.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "models/canonical.h"
 #include "models/detect.h"
+#include "models/evidence.h"
+#include "models/folder.h"
+#include "models/hyper-parameters.h"
 
-/* ---- one file ---- */
-
-/* NAME.json for NAME.safetensors */
-static char *
-sidecar_path (const char *path)
+SumiTensorMap *
+sumi_model_open_weights (const char *path, GError **error)
 {
-  gsize stem = strlen (path);
-
-  if (g_str_has_suffix (path, ".safetensors"))
-    stem -= strlen (".safetensors");
-  return g_strdup_printf ("%.*s.json", (int)stem, path);
+  return sumi_safetensors_open (path, error);
 }
 
-static gboolean
-read_file (const char *path, SumiTensorMap **weights, JsonObject **config, GError **why, GError **error)
+gsize
+sumi_model_stem (const char *path)
 {
-  g_autofree char *sidecar = sidecar_path (path);
-  g_autoptr (SumiTensorMap) map = sumi_safetensors_open (path, error);
-  const char *text;
+  static const char *const endings[] = { ".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".gguf", ".sft" };
+  gsize length = strlen (path);
 
-  if (map == NULL)
-    return FALSE;
-  text = sumi_tensor_map_get_metadata (map, SUMI_MODEL_CONFIG_KEY);
-  if (text != NULL)
-    *config = sumi_json_parse (text, strlen (text), SUMI_MODEL_CONFIG_KEY, error);
-  else if (g_file_test (sidecar, G_FILE_TEST_EXISTS))
-    *config = sumi_json_load (sidecar, error);
-  else
+  for (guint i = 0; i < G_N_ELEMENTS (endings); i++)
+    if (g_str_has_suffix (path, endings[i]))
+      return length - strlen (endings[i]);
+  return length;
+}
+
+gboolean
+sumi_model_is_unknown (GError *wrong, SumiTensorMap *map, SumiTensorMap **weights, GError **why, GError **error)
+{
+  if (!g_error_matches (wrong, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL))
     {
-      *config = sumi_model_detect (map, why);
-      *weights = g_steal_pointer (&map);
-      return TRUE;
+      g_propagate_error (error, wrong);
+      return FALSE;
     }
-  if (*config == NULL)
-    return FALSE;
-  *weights = g_steal_pointer (&map);
+  g_propagate_error (why, wrong);
+  *weights = sumi_tensor_map_ref (map);
   return TRUE;
 }
 
-/* ---- a folder ---- */
+/* ---- one file ---- */
 
-/* The part's weights. A pickle in their place is named, since that is what people will have. */
-static SumiTensorMap *
-open_part (const char *folder, const char *part, GError **error)
+/* The last part of a path, without its ending. */
+static char *
+name_of (const char *path)
 {
-  g_autofree char *safe = g_build_filename (folder, part, "diffusion_pytorch_model.safetensors", NULL);
-  g_autofree char *pickle = g_build_filename (folder, part, "diffusion_pytorch_model.bin", NULL);
+  g_autofree char *base = g_path_get_basename (path);
 
-  if (!g_file_test (safe, G_FILE_TEST_EXISTS) && g_file_test (pickle, G_FILE_TEST_EXISTS))
-    {
-      g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNSAFE_PICKLE,
-                   "%s: found a Python pickle, which can run any code, expected diffusion_pytorch_model.safetensors",
-                   pickle);
-      return NULL;
-    }
-  return sumi_safetensors_open (safe, error);
+  base[sumi_model_stem (base)] = '\0';
+  return g_steal_pointer (&base);
 }
 
+/* What is written down about the file: inside of it, or beside it. FALSE: an error; *json NULL: nothing is. */
 static gboolean
-set_part_config (JsonObject *config, const char *name, const char *folder, const char *file, GError **error)
+read_notes (const char *path, const SumiTensorMap *map, JsonObject **json, GError **error)
 {
-  g_autofree char *path = g_build_filename (folder, name, file, NULL);
-  JsonObject *part = sumi_json_load (path, error);
+  g_autofree char *sidecar = g_strdup_printf ("%.*s.json", (int)sumi_model_stem (path), path);
+  const char *text = sumi_tensor_map_get_metadata (map, SUMI_MODEL_CONFIG_KEY);
 
-  if (part != NULL)
-    json_object_set_object_member (config, name, part);
-  return part != NULL;
+  *json = NULL;
+  if (text != NULL)
+    *json = sumi_json_parse (text, strlen (text), SUMI_MODEL_CONFIG_KEY, error);
+  else if (g_file_test (sidecar, G_FILE_TEST_EXISTS))
+    *json = sumi_json_load (sidecar, error);
+  else
+    return TRUE;
+  return *json != NULL;
 }
 
-/* A pipeline of one UNet2DModel and a scheduler. */
+/* A checkpoint with the original names.  notes: Sumi's configuration, or the hyper-parameters that shapes do not show,
+ * or some other program's (a file of that name is written by many). */
 static gboolean
-read_ddpm_folder (const char *folder, SumiTensorMap **weights, JsonObject **config, GError **error)
+read_checkpoint (const char *path, SumiTensorMap *map, SumiComponents *parts, JsonObject *notes,
+                 SumiTensorMap **weights, JsonObject **config, GError **why, GError **error)
 {
-  g_autoptr (JsonObject) c = json_object_new ();
-  SumiTensorMap *map;
+  g_autofree char *name = name_of (path);
+  g_autoptr (JsonObject) c = NULL;
+  const gboolean foreign = notes != NULL && !json_object_has_member (notes, "family");
+  SumiModelConfig parsed;
+  GError *wrong = NULL;
 
-  json_object_set_string_member (c, "family", "ddpm");
-  if (!set_part_config (c, "unet", folder, "config.json", error)
-      || !set_part_config (c, "scheduler", folder, "scheduler_config.json", error))
+  if (notes != NULL && !foreign && !sumi_hyper_parameters_are (notes))
+    c = json_object_ref (notes);
+  else
+    c = sumi_model_detect (map, parts, name, foreign ? NULL : notes, &wrong);
+  if (c == NULL || !sumi_model_config_parse (c, &parsed, &wrong))
+    return sumi_model_is_unknown (wrong, map, weights, why, error);
+  if (foreign)
+    sumi_evidence_add (c, "%s.json beside it is not read: it tells no family", name);
+  *weights = sumi_canonical_from_components (parts, map, &parsed, error);
+  if (*weights == NULL)
     return FALSE;
-  map = open_part (folder, "unet", error);
-  if (map == NULL)
-    return FALSE;
-  *weights = map;
+  sumi_evidence_set_ignored (c, parts->ignored);
   *config = g_steal_pointer (&c);
   return TRUE;
 }
 
 static gboolean
-read_folder (const char *folder, SumiTensorMap **weights, JsonObject **config, GError **why, GError **error)
+read_file (const char *path, SumiTensorMap **weights, JsonObject **config, GError **why, GError **error)
 {
-  g_autofree char *path = g_build_filename (folder, "model_index.json", NULL);
-  g_autoptr (JsonObject) index = sumi_json_load (path, error);
-  JsonNode *node;
-  const char *pipeline = NULL;
+  g_autoptr (SumiTensorMap) map = sumi_model_open_weights (path, error);
+  g_autoptr (SumiComponents) parts = NULL;
+  g_autoptr (JsonObject) notes = NULL;
 
-  if (index == NULL)
+  if (map == NULL || !read_notes (path, map, &notes, error))
     return FALSE;
-  node = json_object_get_member (index, "_class_name");
-  if (node != NULL && JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING)
-    pipeline = json_node_get_string (node);
-  if (g_strcmp0 (pipeline, "DDPMPipeline") == 0 || g_strcmp0 (pipeline, "DDIMPipeline") == 0)
-    return read_ddpm_folder (folder, weights, config, error);
-  *weights = sumi_tensor_map_new ();
-  g_set_error (why, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL, "%s: found a %s, expected a DDPMPipeline or DDIMPipeline",
-               path, pipeline != NULL ? pipeline : "pipeline without a name");
+  parts = sumi_components_new (map);
+  if (sumi_tensor_map_get_size (parts->tensors[SUMI_COMPONENT_UNET]) > 0)
+    return read_checkpoint (path, map, parts, notes, weights, config, why, error);
+  if (notes != NULL)
+    *config = g_steal_pointer (&notes);
+  else
+    *config = sumi_model_detect (map, parts, "", NULL, why);
+  *weights = g_steal_pointer (&map);
   return TRUE;
 }
 
@@ -123,6 +126,6 @@ sumi_model_read (const char *path, SumiTensorMap **weights, JsonObject **config,
   *weights = NULL;
   *config = NULL;
   if (g_file_test (path, G_FILE_TEST_IS_DIR))
-    return read_folder (path, weights, config, why, error);
+    return sumi_folder_read (path, weights, config, why, error);
   return read_file (path, weights, config, why, error);
 }

@@ -167,8 +167,19 @@ write_entry (FILE *file, const Entry *e, SumiDType dtype, gboolean v_prediction,
 
 /* entries: Entry* */
 static gboolean
-write_file (const char *path, const GPtrArray *entries, SumiDType dtype, gboolean v_prediction, GError **error)
+write_or_skip (FILE *file, const Entry *e, const RandomModel *m, gboolean v_prediction, GError **error)
 {
+  gint64 n = sumi_shape_numel (&e->shape);
+
+  if (!m->sparse || n < CHUNK)
+    return write_entry (file, e, m->dtype, v_prediction, error);
+  return fseeko (file, n * (off_t)sumi_dtype_size (m->dtype) - 1, SEEK_CUR) == 0 && write_all (file, "", 1, error);
+}
+
+static gboolean
+write_file (const char *path, const GPtrArray *entries, const RandomModel *m, gboolean v_prediction, GError **error)
+{
+  const SumiDType dtype = m->dtype;
   g_autoptr (GString) header = g_string_new ("{\"__metadata__\":{\"format\":\"pt\"}");
   guint64 offset = 0, length;
   gboolean ok;
@@ -199,7 +210,7 @@ write_file (const char *path, const GPtrArray *entries, SumiDType dtype, gboolea
     }
   ok = write_all (file, &length, 8, error) && write_all (file, header->str, header->len, error);
   for (guint i = 0; ok && i < entries->len; i++)
-    ok = write_entry (file, g_ptr_array_index (entries, i), dtype, v_prediction, error);
+    ok = write_or_skip (file, g_ptr_array_index (entries, i), m, v_prediction, error);
   return fclose (file) == 0 && ok;
 }
 
@@ -207,6 +218,7 @@ write_file (const char *path, const GPtrArray *entries, SumiDType dtype, gboolea
 
 typedef struct
 {
+  const RandomModel *model;
   const RandomSpec *spec;
   SumiModelConfig config;
   GPtrArray *entries;
@@ -362,14 +374,14 @@ add_unused (Writer *w)
 }
 
 static gboolean
-write_ldm (Writer *w, const char *path, SumiDType dtype, GError **error)
+write_ldm (Writer *w, const char *path, GError **error)
 {
   g_autofree char *json = NULL, *sidecar = NULL;
 
   for (guint i = 0; i < w->module->params->len; i++)
     add_ldm (w, g_array_index (w->module->params, SumiModuleParam, i).node);
   add_unused (w);
-  if (!write_file (path, w->entries, dtype, w->config.prediction == SUMI_PREDICT_V, error))
+  if (!write_file (path, w->entries, w->model, w->config.prediction == SUMI_PREDICT_V, error))
     return FALSE;
   if (strcmp (w->spec->size, "tiny") != 0)
     return TRUE;
@@ -390,7 +402,7 @@ write_text_file (const char *folder, const char *part, const char *name, const c
 }
 
 static gboolean
-write_component (Writer *w, const char *folder, const char *part, const char *config, SumiDType dtype, GError **error)
+write_component (Writer *w, const char *folder, const char *part, const char *config, GError **error)
 {
   const gboolean text = g_str_has_prefix (part, "text_encoder");
   g_autofree char *prefix = g_strconcat (part, ".", NULL);
@@ -407,7 +419,7 @@ write_component (Writer *w, const char *folder, const char *part, const char *co
       if (g_str_has_prefix (node->name, prefix))
         add_simple (w, g_strdup (node->name + strlen (prefix)), &node->shape, node->name);
     }
-  return write_file (path, w->entries, dtype, w->config.prediction == SUMI_PREDICT_V, error);
+  return write_file (path, w->entries, w->model, w->config.prediction == SUMI_PREDICT_V, error);
 }
 
 static const char *
@@ -426,7 +438,7 @@ pipeline_class (const RandomSpec *s)
 }
 
 static gboolean
-write_folder (Writer *w, const char *path, SumiDType dtype, GError **error)
+write_folder (Writer *w, const char *path, GError **error)
 {
   const RandomSpec *s = w->spec;
   g_autofree char *unet = random_spec_unet (s), *vae = random_spec_vae (s);
@@ -444,14 +456,13 @@ write_folder (Writer *w, const char *path, SumiDType dtype, GError **error)
 
         g_string_append_printf (index, ",\"%s\":[\"transformers\",\"CLIPTextModel%s\"]", part,
                                 s->text[i].projection > 0 ? "WithProjection" : "");
-        if (!write_component (w, path, part, config, dtype, error))
+        if (!write_component (w, path, part, config, error))
           return FALSE;
       }
   g_string_append_c (index, '}');
   return write_text_file (path, "", "model_index.json", index->str, error)
          && write_text_file (path, "scheduler", "scheduler_config.json", s->scheduler, error)
-         && write_component (w, path, "unet", unet, dtype, error)
-         && write_component (w, path, "vae", vae, dtype, error);
+         && write_component (w, path, "unet", unet, error) && write_component (w, path, "vae", vae, error);
 }
 
 /* ---- */
@@ -471,7 +482,7 @@ random_model_write (const RandomModel *m, const char *path, GError **error)
   g_autoptr (SumiModule) module = sumi_module_new (graph);
   g_autoptr (GPtrArray) entries = g_ptr_array_new_with_free_func ((GDestroyNotify)entry_free);
   g_autoptr (JsonObject) json = NULL;
-  Writer w = { .entries = entries, .module = module };
+  Writer w = { .model = m, .entries = entries, .module = module };
 
   if ((w.spec = random_spec_find (m->name, m->size, error)) == NULL)
     return FALSE;
@@ -481,5 +492,5 @@ random_model_write (const RandomModel *m, const char *path, GError **error)
   sumi_model_declare (module, &w.config);
   if (!sumi_graph_check (graph, error))
     return FALSE;
-  return m->ldm ? write_ldm (&w, path, m->dtype, error) : write_folder (&w, path, m->dtype, error);
+  return m->ldm ? write_ldm (&w, path, error) : write_folder (&w, path, error);
 }

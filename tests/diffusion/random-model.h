@@ -17,6 +17,7 @@ typedef struct
   const char *name, *size;
   gboolean ldm;    /* one file, and for a tiny one (whose head counts cannot be told) NAME.json beside it */
   SumiDType dtype; /* SUMI_F16 or SUMI_F32 */
+  gboolean sparse; /* only small tensors are written, the others are holes in the file, which read as zeros */
 } RandomModel;
 
 /* Written piece by piece: memory stays small. path: a folder to be made, or the file with its ending .safetensors. */

@@ -226,6 +226,8 @@ test_folder (void)
   g_mkdir_with_parents (folder, 0777);
   assert_refused (folder, SUMI_ERROR_MISSING_FILE);
   write_text (folder, "model_index.json", "{\"_class_name\":\"StableDiffusionPipeline\"}");
+  assert_refused (folder, SUMI_ERROR_MISSING_FILE);
+  write_text (folder, "model_index.json", "{\"_class_name\":\"StableDiffusion3Pipeline\"}");
   assert_refused (folder, SUMI_ERROR_UNKNOWN_MODEL);
   write_text (folder, "model_index.json", "{\"_class_name\":[\"DDPMPipeline\"]}");
   assert_refused (folder, SUMI_ERROR_UNKNOWN_MODEL);
