@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io/json.h"
+#include "io/weights.h"
 #include "models/canonical.h"
 #include "models/evidence.h"
 #include "models/model-file.h"
@@ -46,7 +47,7 @@ open_part (const char *folder, const char *part, JsonObject *config, GError **er
     return NULL;
   if (strstr (name, "fp16") != NULL || !g_str_has_suffix (name, ".safetensors"))
     sumi_evidence_add (config, "%s: from %s", part, name);
-  return sumi_model_open_weights (path, error);
+  return sumi_weights_open (path, error);
 }
 
 /* ---- configurations ---- */

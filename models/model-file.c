@@ -5,18 +5,12 @@
 
 #include "base/error.h"
 #include "io/json.h"
-#include "io/safetensors.h"
+#include "io/weights.h"
 #include "models/canonical.h"
 #include "models/detect.h"
 #include "models/evidence.h"
 #include "models/folder.h"
 #include "models/hyper-parameters.h"
-
-SumiTensorMap *
-sumi_model_open_weights (const char *path, GError **error)
-{
-  return sumi_safetensors_open (path, error);
-}
 
 gsize
 sumi_model_stem (const char *path)
@@ -103,7 +97,7 @@ read_checkpoint (const char *path, SumiTensorMap *map, SumiComponents *parts, Js
 static gboolean
 read_file (const char *path, SumiTensorMap **weights, JsonObject **config, GError **why, GError **error)
 {
-  g_autoptr (SumiTensorMap) map = sumi_model_open_weights (path, error);
+  g_autoptr (SumiTensorMap) map = sumi_weights_open (path, error);
   g_autoptr (SumiComponents) parts = NULL;
   g_autoptr (JsonObject) notes = NULL;
 

@@ -17,9 +17,6 @@ G_BEGIN_DECLS
  * found. FALSE: missing_file, bad_config, unsafe_pickle and the errors of the readers. */
 gboolean sumi_model_read (const char *path, SumiTensorMap **weights, JsonObject **config, GError **why, GError **error);
 
-/* The weights alone, with the file's own names. */
-SumiTensorMap *sumi_model_open_weights (const char *path, GError **error);
-
 /* How many bytes of a path are left without the ending of a file of weights (".safetensors", ".ckpt" …). */
 gsize sumi_model_stem (const char *path);
 

@@ -237,7 +237,7 @@ test_folder (void)
   write_text (folder, "scheduler/scheduler_config.json", "{}");
   assert_refused (folder, SUMI_ERROR_MISSING_FILE);
   write_text (folder, "unet/diffusion_pytorch_model.bin", "PK");
-  assert_refused (folder, SUMI_ERROR_UNSAFE_PICKLE);
+  assert_refused (folder, SUMI_ERROR_TRUNCATED);
 }
 
 static void
