@@ -159,7 +159,7 @@ take_sampler (SumiRequest *r, GError **error)
       if (r->sampler == NULL)
         return unknown_name ("--sampler", o.sampler, sumi_sampler_list (), error);
       r->use_karras_sigmas = FALSE;
-      r->sigmas = sumi_sigmas_from_title (o.sampler);
+      r->sigmas = sumi_sampler_sigmas_from_title (o.sampler);
     }
   if (o.schedule == NULL)
     return TRUE;

@@ -177,7 +177,7 @@ read_sampler (SumiRecipe *r, GHashTable *fields)
   if (r->request.sampler == NULL)
     wrong (r, "Sampler", sampler);
   else
-    r->request.sigmas = sumi_sigmas_from_title (sampler);
+    r->request.sigmas = sumi_sampler_sigmas_from_title (sampler);
   if (schedule == NULL)
     return;
   if (strcmp (schedule, "Karras (diffusers)") == 0)

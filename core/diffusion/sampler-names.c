@@ -134,6 +134,15 @@ sumi_sampler_from_title (const char *title)
 }
 
 const char *
+sumi_sampler_sigmas_from_title (const char *title)
+{
+  const Name *sampler, *list;
+
+  split (title, &sampler, &list);
+  return sampler != NULL && list != NULL ? list->name : NULL;
+}
+
+const char *
 sumi_sampler_automatic_sigmas (const char *name)
 {
   static const struct
@@ -170,10 +179,7 @@ const char *
 sumi_sigmas_from_title (const char *title)
 {
   g_autofree char *squeezed = squeeze (title != NULL ? title : "");
-  const Name *alone = look_up (sigmas, G_N_ELEMENTS (sigmas), squeezed), *sampler, *list;
+  const Name *list = look_up (sigmas, G_N_ELEMENTS (sigmas), squeezed);
 
-  if (alone != NULL)
-    return alone->name;
-  split (title, &sampler, &list);
-  return sampler != NULL && list != NULL ? list->name : NULL;
+  return list != NULL ? list->name : NULL;
 }

@@ -75,7 +75,8 @@ struct _SumiSamplerClass
   SumiWalkKind walk;
   gboolean sigma_view;
   gboolean cfg_pp;
-  gboolean saves; /* x, for a later call */
+  gboolean zero_snr; /* it can begin where alphas_cumprod is 0 */
+  gboolean saves;    /* x, for a later call */
   gboolean churns;
   gboolean rounds_karras;         /* to whole timesteps */
   gboolean ends_at_min;           /* DEIS: at the smallest sigma there is, not at 0 */

@@ -27,15 +27,13 @@ level_of_sigma (double sigma, double timestep)
   return (SumiNoiseLevel){ .alphas_cumprod = 1.0 / (1.0 + sigma * sigma), .sigma = sigma, .timestep = timestep };
 }
 
-/* A training timestep; samplers in sigma have none with an infinite one. */
+/* A training timestep. */
 static SumiNoiseLevel
 level_of_timestep (const SumiSampler *s, guint t)
 {
   double ac = s->o.schedule->alphas_cumprod[t];
 
-  if (s->klass->walk == SUMI_WALK_SIGMAS || s->klass->walk == SUMI_WALK_MULTISTEP)
-    ac = ac > 0.0 ? ac : TERMINAL_ALPHA_DIFFUSERS;
-  return level_of_alpha (ac, t);
+  return level_of_alpha (ac > 0.0 || s->klass->zero_snr ? ac : TERMINAL_ALPHA_DIFFUSERS, t);
 }
 
 /* From each level to the next. */

@@ -93,8 +93,9 @@ gboolean sumi_sampler_is_sigma_view (const SumiSampler *s);
 const char *const *sumi_sampler_list (void);
 const char *sumi_sampler_title (const char *name);
 /* Also others' spellings ("DPM++ 2M", "Euler a", "k_euler", "dpmpp_2m"), with a schedule behind or not ("DPM++ 2M
- * Karras": sumi_sigmas_from_title finds that); NULL when unknown. Static. */
+ * Karras"); NULL when unknown.  And the list of sigmas that the schedule is, NULL without one. Static. */
 const char *sumi_sampler_from_title (const char *title);
+const char *sumi_sampler_sigmas_from_title (const char *title);
 /* The list of sigmas that A1111's schedule type "Automatic" means for this sampler; NULL: by timesteps. */
 const char *sumi_sampler_automatic_sigmas (const char *name);
 

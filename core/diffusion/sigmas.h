@@ -7,8 +7,7 @@
 G_BEGIN_DECLS
 
 /* Names, NULL-terminated: karras exponential polyexponential normal sgm_uniform simple ddim_uniform beta kl_optimal
- * align_your_steps gits; titles ("SGM Uniform"); others' spellings, also at the end of a sampler's title ("DPM++ 2M
- * Karras"), NULL when there is none. Static. */
+ * align_your_steps gits; titles ("SGM Uniform"); others' spellings, NULL when unknown. Static. */
 const char *const *sumi_sigmas_list (void);
 const char *sumi_sigmas_title (const char *name);
 const char *sumi_sigmas_from_title (const char *title);

@@ -1,339 +1,619 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Samplers on a problem that is solved exactly: data ~ N (mu, s2), whose best denoiser is known in closed form.
- * The reference tables hold the same problem run through other people's samplers. */
+/* Samplers: what must be the same as what, where a walk goes, and what is refused. */
 #include "diffusion/guidance.h"
-#include "diffusion/sampler-private.h"
+#include "toy.h"
 
-#include <json-glib/json-glib.h>
 #include <math.h>
 #include <string.h>
 
-#define MU 0.3
-#define S2 0.25
-#define MAX_N 4
+static const float start_noise[TOY_N] = { 1, -0.5f, 0.25f, 2 };
 
-/* E [x_0 | x_t] of Gaussian data, and what a perfect model of each prediction type says. */
-static float
-perfect_model (const SumiSchedule *s, guint t, SumiPrediction p, double x)
+/* Any numbers, the same every time: enough for 40 draws. */
+static const float *
+some_noise (void)
 {
-  double a = s->alphas_cumprod[t], x0 = MU + sqrt (a) * S2 / (a * S2 + 1 - a) * (x - sqrt (a) * MU);
-  double eps = (x - sqrt (a) * x0) / sqrt (1 - a);
+  static float noise[40 * TOY_N];
 
-  switch (p)
-    {
-    case SUMI_PREDICT_V:
-      return (float)(sqrt (a) * eps - sqrt (1 - a) * x0);
-    case SUMI_PREDICT_SAMPLE:
-      return (float)x0;
-    default:
-      return (float)eps;
-    }
-}
-
-/* The probability flow of Gaussian data keeps the quantile: the exact end of DDIM. */
-static double
-exact_end (const SumiSchedule *s, guint t, double x)
-{
-  double a = s->alphas_cumprod[t];
-
-  return MU + sqrt (S2 / (a * S2 + 1 - a)) * (x - sqrt (a) * MU);
-}
-
-static SumiSchedule *
-sd_schedule (void)
-{
-  return sumi_schedule_new (SUMI_BETAS_SCALED_LINEAR, 1000, 0.00085, 0.012, NULL);
-}
-
-static SumiSampler *
-sampler (const char *name, const SumiSchedule *s, const guint *timesteps, guint n, SumiPrediction p, double eta,
-         double final)
-{
-  g_autoptr (GError) error = NULL;
-  SumiSamplerOptions o = { .schedule = s,
-                           .prediction = p,
-                           .timesteps = timesteps,
-                           .steps = n,
-                           .final_alpha_cumprod = final,
-                           .eta = eta,
-                           .n_values = MAX_N };
-  SumiSampler *sampler = sumi_sampler_new (name, &o, &error);
-
-  g_assert_no_error (error);
-  return sampler;
-}
-
-/* Walks x to the end; noise (MAX_N a call) may be NULL. */
-static void
-walk (SumiSampler *sampler, float *x, const float *noise)
-{
-  for (guint call = 0; call < sumi_sampler_get_n_calls (sampler); call++)
-    {
-      float output[MAX_N];
-
-      for (guint i = 0; i < MAX_N; i++)
-        output[i] = perfect_model (sampler->o.schedule, sumi_sampler_get_timestep (sampler, call),
-                                   sampler->o.prediction, x[i]);
-      sumi_sampler_step (sampler, call, x, output, NULL, noise != NULL ? noise + call * MAX_N : NULL);
-    }
-}
-
-static JsonObject *
-load_table (const char *name, JsonParser *parser)
-{
-  const char *golden = g_getenv ("SUMI_GOLDEN");
-  g_autofree char *path = NULL;
-  g_autoptr (GError) error = NULL;
-
-  if (golden == NULL)
-    return NULL;
-  path = g_build_filename (golden, "basics", name, NULL);
-  json_parser_load_from_file (parser, path, &error);
-  g_assert_no_error (error);
-  return json_node_get_object (json_parser_get_root (parser));
+  for (guint i = 0; i < G_N_ELEMENTS (noise); i++)
+    noise[i] = sinf (i * i);
+  return noise;
 }
 
 static void
-check_row (const char *row, JsonObject *problem, JsonArray *timesteps, JsonArray *want, const char *name, double eta,
-           SumiPrediction p)
+assert_same (const float *a, const float *b, double epsilon)
 {
-  g_autoptr (SumiSchedule) s = sd_schedule ();
-  guint n = json_array_get_length (timesteps);
-  g_autofree guint *steps = g_new (guint, n);
-  g_autofree float *noise = g_new (float, n *MAX_N);
-  JsonArray *start = json_object_get_array_member (problem, "x_init_t");
-  JsonArray *draws = json_object_get_array_member (problem, "noise");
-  g_autoptr (SumiSampler) walker = NULL;
-  float x[MAX_N];
-
-  for (guint i = 0; i < n; i++)
-    {
-      steps[i] = (guint)json_array_get_double_element (timesteps, i);
-      for (guint j = 0; j < MAX_N; j++)
-        noise[i * MAX_N + j] = (float)json_array_get_double_element (json_array_get_array_element (draws, i), j);
-    }
-  for (guint j = 0; j < MAX_N; j++)
-    x[j] = (float)json_array_get_double_element (start, j);
-  /* set_alpha_to_one is false in Stable Diffusion's settings; ddpm always lands on x_0 */
-  walker = sampler (name, s, steps, n, p, eta, strcmp (name, "ddpm") == 0 ? 1.0 : s->alphas_cumprod[0]);
-  walk (walker, x, noise);
-  for (guint j = 0; j < MAX_N; j++)
-    {
-      double w = json_array_get_double_element (want, j);
-      if (fabs (x[j] - w) > 2e-6 * MAX (1, fabs (w)))
-        g_error ("%s: value %u is %.8g, want %.8g", row, j, x[j], w);
-    }
+  for (guint i = 0; i < TOY_N; i++)
+    g_assert_cmpfloat_with_epsilon (a[i], b[i], epsilon);
 }
 
+/* From the start to the end of a walk that lands on the picture; x has TOY_N places. */
 static void
-test_reference_rows (void)
+draw (const char *name, const SumiSamplerOptions *o, float *x)
 {
-  g_autoptr (JsonParser) p1 = json_parser_new ();
-  g_autoptr (JsonParser) p2 = json_parser_new ();
-  JsonObject *own = load_table ("samplers.json", p1), *theirs = load_table ("samplers_diffusers.json", p2), *result;
+  g_autoptr (SumiSampler) s = toy_sampler (name, o);
+  gboolean sigma_view = sumi_sampler_is_sigma_view (s);
+
+  /* the same place in both views */
+  for (guint i = 0; i < TOY_N; i++)
+    x[i] = sigma_view ? (float)(start_noise[i] * hypot (sumi_sampler_get_sigma (s, 0), 1)) : start_noise[i];
+  toy_walk (s, o, 0, x, some_noise ());
+}
+
+/* ---- what is the same ---- */
+
+/* Ways to write one method: same timesteps, same noise, any prediction type. */
+static void
+test_same (void)
+{
+  static const guint timesteps[] = { 981, 860, 741, 620, 499, 380, 251, 120, 1 };
   static const struct
   {
-    const char *row, *name;
-  } rows[] = { { "diffusers_ddim10", "ddim" }, { "diffusers_ddpm10", "ddpm" } };
+    const char *a;
+    double eta_a;
+    guint order_a;
+    const char *b;
+    double eta_b;
+    guint order_b;
+  } same[] = { { "ddim", 1, 0, "ddpm", 0, 0 },        /* Song et al. 2021, section 4.1 */
+               { "euler_a", 1, 0, "ddpm", 0, 0 },     /* the ancestral step is DDPM's in the other view */
+               { "euler_a", 0.5, 0, "ddim", 0.5, 0 }, /* and DDIM's with another eta */
+               { "euler", 0, 0, "ddim", 0, 0 },
+               { "euler_a", 0, 0, "euler", 0, 0 },
+               { "lms", 0, 1, "euler", 0, 0 },
+               { "pndm", 0, 1, "ddim", 0, 0 },
+               { "deis", 0, 1, "ddim", 0, 0 },     /* Zhang & Chen 2023, proposition 2 */
+               { "dpmpp_2m", 0, 1, "ddim", 0, 0 }, /* Lu et al. 2022b, section 4.1 */
+               { "tcd", 0, 0, "ddim", 0, 0 },
+               { "dpm2_a", 0, 0, "dpm2", 0, 0 },
+               { "dpmpp_sde", 0, 0, "dpmpp_2s_a", 0, 0 },
+               { "dpmpp_2m_sde", 0, 0, "dpmpp_2m", 0, 2 } };
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
 
-  if (own == NULL)
-    {
-      g_test_skip ("SUMI_GOLDEN is not set");
-      return;
-    }
-  for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
+  for (guint i = 0; i < G_N_ELEMENTS (same); i++)
     for (guint p = 0; p <= SUMI_PREDICT_SAMPLE; p++)
       {
-        JsonObject *row = json_object_get_object_member (theirs, rows[i].row);
-        check_row (rows[i].row, own, json_object_get_array_member (row, "timesteps"),
-                   json_object_get_array_member (row, "result"), rows[i].name, 0.0, (SumiPrediction)p);
+        SumiSamplerOptions o = { .schedule = schedule,
+                                 .prediction = (SumiPrediction)p,
+                                 .timesteps = timesteps,
+                                 .steps = G_N_ELEMENTS (timesteps),
+                                 .final_alpha_cumprod = 1,
+                                 .eta = same[i].eta_a,
+                                 .order = same[i].order_a };
+        float a[TOY_N], b[TOY_N];
+
+        draw (same[i].a, &o, a);
+        o.eta = same[i].eta_b;
+        o.order = same[i].order_b;
+        draw (same[i].b, &o, b);
+        g_test_message ("%s and %s", same[i].a, same[i].b);
+        assert_same (a, b, 5e-6);
       }
-  result = json_object_get_object_member (own, "result");
-  check_row ("ddim_eta0", own, json_object_get_array_member (own, "timesteps"),
-             json_object_get_array_member (result, "ddim_eta0"), "ddim", 0.0, SUMI_PREDICT_EPSILON);
-  check_row ("ddim_eta1", own, json_object_get_array_member (own, "timesteps"),
-             json_object_get_array_member (result, "ddim_eta1"), "ddim", 1.0, SUMI_PREDICT_EPSILON);
 }
 
-static double
-ddim_error (const SumiSchedule *s, guint n)
-{
-  g_autofree guint *steps = g_new (guint, n);
-  float x[MAX_N] = { 1, -0.5f, 0.25f, 2 }, start[MAX_N];
-  g_autoptr (SumiSampler) walker = NULL;
-  double worst = 0;
-
-  memcpy (start, x, sizeof x);
-  g_assert_true (sumi_schedule_timesteps (s->T, SUMI_SPACING_TRAILING, 0, n, steps, NULL));
-  walker = sampler ("ddim", s, steps, n, SUMI_PREDICT_V, 0, 1);
-  walk (walker, x, NULL);
-  for (guint i = 0; i < MAX_N; i++)
-    worst = MAX (worst, fabs (x[i] - exact_end (s, s->T - 1, start[i])));
-  return worst;
-}
-
-/* A method of first order: twice the steps, half the error. */
+/* CFG++ (Chung et al. 2024) where both outputs are one is no guidance at all; where they are not, the four samplers
+ * take the same first step, D + n / s (x - D_uncond), from which the formulas of B11 follow. */
 static void
-test_ddim_is_first_order (void)
+test_cfg_pp (void)
 {
-  g_autoptr (SumiSchedule) s = sumi_schedule_new (SUMI_BETAS_SCALED_LINEAR, 8000, 0.00085 / 8, 0.012 / 8, NULL);
+  static const char *const names[] = { "ddim", "euler", "euler_a", "dpmpp_2m" };
+  static const guint timesteps[] = { 900, 500, 200 };
+  static const float uncond[TOY_N] = { 0.5f, -1, 0.2f, 1.5f };
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
 
-  for (guint n = 50; n < 400; n *= 2)
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
     {
-      double ratio = ddim_error (s, n) / ddim_error (s, 2 * n);
+      SumiSamplerOptions o = {
+        .schedule = schedule, .timesteps = timesteps, .steps = G_N_ELEMENTS (timesteps), .final_alpha_cumprod = 1
+      };
+      g_autoptr (SumiSampler) plain = toy_sampler (names[i], &o), same = toy_sampler (names[i], &o);
+      g_autoptr (SumiSampler) other = toy_sampler (names[i], &o);
+      double from = sumi_sampler_get_sigma (plain, 0), to = sumi_sampler_get_sigma (plain, 1);
+      double view_from = sumi_sampler_is_sigma_view (plain) ? 1 : hypot (from, 1);
+      double view_to = sumi_sampler_is_sigma_view (plain) ? 1 : hypot (to, 1);
+      float a[TOY_N], b[TOY_N], c[TOY_N], input[TOY_N], output[TOY_N];
 
-      g_assert_cmpfloat (ratio, >, 1.8);
-      g_assert_cmpfloat (ratio, <, 2.2);
+      g_assert_true (sumi_sampler_has_cfg_pp (names[i]));
+      sumi_sampler_start (plain, start_noise, a);
+      memcpy (b, a, sizeof a);
+      memcpy (c, a, sizeof a);
+      for (guint call = 0; call < 3; call++)
+        {
+          sumi_sampler_model_input (plain, call, a, input);
+          toy_model (&o, sumi_sampler_get_sigma (plain, call), input, output);
+          if (call == 0)
+            sumi_sampler_step (other, call, c, output, uncond, NULL);
+          sumi_sampler_step (plain, call, a, output, NULL, NULL);
+          sumi_sampler_step (same, call, b, output, output, NULL);
+          assert_same (a, b, 2e-6);
+          if (call == 0)
+            for (guint k = 0; k < TOY_N; k++)
+              {
+                double x = sumi_sampler_is_sigma_view (plain) ? start_noise[k] * hypot (from, 1) : start_noise[k];
+
+                x = x * view_from - from * output[k]; /* D */
+                g_assert_cmpfloat_with_epsilon (c[k], (x + to * uncond[k]) / view_to, 5e-6);
+              }
+        }
     }
-  g_assert_cmpfloat (ddim_error (s, 400), <, 0.011);
+  g_assert_false (sumi_sampler_has_cfg_pp ("heun"));
+  g_assert_false (sumi_sampler_has_cfg_pp ("nothing"));
 }
 
-/* With the perfect model of Gaussian data a step is affine in x and noise, so mean and variance can be followed
- * exactly, without drawing anything: they must end as the data's, but for the error of 1000 steps. */
+/* The second step of DPM++ 2M with CFG++, by ComfyUI's formula in k-diffusion's view: x = D + e^-h (x - U)
+ * - expm1 (-h) / (2 r) (D - U_old). */
 static void
-check_moments (const char *name, double eta, SumiVariance variance, double tolerance)
+test_cfg_pp_second_step (void)
 {
-  g_autoptr (SumiSchedule) s = sd_schedule ();
-  g_autofree guint *steps = g_new (guint, s->T);
-  g_autoptr (SumiSampler) walker = NULL;
-  /* This schedule leaves some signal at T: begin with what q (x_T) really is. */
-  double end = s->alphas_cumprod[s->T - 1], mean = sqrt (end) * MU, var = end * S2 + 1 - end;
+  static const guint timesteps[] = { 900, 500, 200 };
+  static const float uncond[2][TOY_N] = { { 0.5f, -1, 0.2f, 1.5f }, { -0.3f, 0.8f, 1, 0 } };
+  static const float cond[2][TOY_N] = { { 1, 0.3f, -1, 2 }, { 0.1f, 0.2f, -0.3f, 0.4f } };
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  SumiSamplerOptions o = { .schedule = schedule, .timesteps = timesteps, .steps = 3, .final_alpha_cumprod = 1 };
+  g_autoptr (SumiSampler) s = toy_sampler ("dpmpp_2m", &o);
+  double s0 = sumi_sampler_get_sigma (s, 0), s1 = sumi_sampler_get_sigma (s, 1), s2 = sumi_sampler_get_sigma (s, 2);
+  double h = log (s1 / s2), r = log (s0 / s1) / h;
+  float x[TOY_N], before[TOY_N];
 
-  g_assert_true (sumi_schedule_timesteps (s->T, SUMI_SPACING_TRAILING, 0, s->T, steps, NULL));
-  walker = sampler (name, s, steps, s->T, SUMI_PREDICT_EPSILON, eta, 1);
-  walker->o.variance = variance;
-  for (guint call = 0; call < s->T; call++)
+  memcpy (x, start_noise, sizeof x);
+  sumi_sampler_step (s, 0, x, cond[0], uncond[0], NULL);
+  memcpy (before, x, sizeof x);
+  sumi_sampler_step (s, 1, x, cond[1], uncond[1], NULL);
+  for (guint i = 0; i < TOY_N; i++)
     {
-      /* x = 0, x = 1, x = 0 with noise 1 */
-      float x[MAX_N] = { 0, 1, 0, 0 }, noise[MAX_N] = { 0, 0, 1, 0 }, output[MAX_N];
-      guint t = sumi_sampler_get_timestep (walker, call);
-      double slope;
+      double old_uncond = start_noise[i] * hypot (s0, 1) - s0 * uncond[0][i], k = before[i] * hypot (s1, 1);
+      double d = k - s1 * cond[1][i], u = k - s1 * uncond[1][i];
+      double want = d + exp (-h) * (k - u) - expm1 (-h) / (2 * r) * (d - old_uncond);
 
-      for (guint i = 0; i < MAX_N; i++)
-        output[i] = perfect_model (s, t, SUMI_PREDICT_EPSILON, x[i]);
-      sumi_sampler_step (walker, call, x, output, NULL, noise);
-      slope = x[1] - x[0];
-      mean = x[0] + slope * mean;
-      var = slope * slope * var + (x[2] - x[0]) * (x[2] - x[0]);
+      g_assert_cmpfloat_with_epsilon (x[i] * hypot (s2, 1), want, 2e-5);
     }
-  g_assert_cmpfloat_with_epsilon (mean, MU, tolerance);
-  g_assert_cmpfloat_with_epsilon (var, S2, tolerance);
-  g_test_message ("%s eta %g: mean %g variance %g", name, eta, mean, var);
 }
 
-static void
-test_moments (void)
-{
-  check_moments ("ddpm", 0, SUMI_VARIANCE_FIXED_SMALL, 0.01);
-  check_moments ("ddpm", 0, SUMI_VARIANCE_FIXED_LARGE, 0.01);
-  check_moments ("ddim", 0, SUMI_VARIANCE_FIXED_SMALL, 0.01);
-  check_moments ("ddim", 0.5, SUMI_VARIANCE_FIXED_SMALL, 0.01);
-  check_moments ("ddim", 1, SUMI_VARIANCE_FIXED_SMALL, 0.01);
-}
+/* ---- where a walk goes ---- */
 
-/* Song et al. 2021, section 4.1: eta = 1 is DDPM with the posterior variance. */
 static void
-test_ddim_eta1_is_ddpm (void)
+test_image_to_image (void)
 {
-  g_autoptr (SumiSchedule) s = sd_schedule ();
-  guint steps[10];
+  static const float x_0[TOY_N] = { 0.1f, 0.9f, -0.4f, 0 };
+  static const struct
+  {
+    const char *name;
+    double strength;
+    guint call;
+  } rows[] = { { "ddim", 0.6, 4 },      { "dpmpp_2m", 0.6, 4 }, { "euler_a", 0.6, 4 }, { "heun", 0.6, 8 },
+               { "dpmpp_sde", 0.6, 8 }, { "ddim", 1, 0 },       { "heun", 1, 0 },      { "ddim", 0, 10 },
+               { "heun", 0, 19 },       { "ddim", 0.19, 9 },    { "ddim", 0.05, 10 },  { "pndm", 0.6, 5 },
+               { "ddim", NAN, 10 },     { "ddim", 7, 0 } };
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
 
-  g_assert_true (sumi_schedule_timesteps (s->T, SUMI_SPACING_TRAILING, 0, 10, steps, NULL));
-  for (guint p = 0; p <= SUMI_PREDICT_SAMPLE; p++)
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
     {
-      g_autoptr (SumiSampler) ddim = sampler ("ddim", s, steps, 10, (SumiPrediction)p, 1, 1);
-      g_autoptr (SumiSampler) ddpm = sampler ("ddpm", s, steps, 10, (SumiPrediction)p, 0, 1);
-      float a[MAX_N] = { 1, -0.5f, 0.25f, 2 }, b[MAX_N] = { 1, -0.5f, 0.25f, 2 }, noise[10 * MAX_N];
+      SumiSamplerOptions o = { .schedule = schedule, .steps = 10, .steps_offset = 1 };
+      g_autoptr (SumiSampler) s = toy_sampler (rows[i].name, &o);
+      guint first = sumi_sampler_first_call (s, rows[i].strength);
+      double sigma = sumi_sampler_get_sigma (s, first), a = 1 / (1 + sigma * sigma);
+      float x[TOY_N];
 
-      for (guint i = 0; i < G_N_ELEMENTS (noise); i++)
-        noise[i] = sinf (i * i);
-      walk (ddim, a, noise);
-      walk (ddpm, b, noise);
-      for (guint i = 0; i < MAX_N; i++)
-        g_assert_cmpfloat_with_epsilon (a[i], b[i], 5e-6);
+      g_assert_cmpuint (first, ==, rows[i].call);
+      sumi_sampler_add_noise (s, first, x_0, start_noise, x);
+      if (first == sumi_sampler_get_n_calls (s))
+        g_assert_cmpmem (x, sizeof x, x_0, sizeof x_0);
+      else
+        for (guint k = 0; k < TOY_N; k++)
+          g_assert_cmpfloat_with_epsilon (x[k],
+                                          sumi_sampler_is_sigma_view (s)
+                                              ? x_0[k] + sigma * start_noise[k]
+                                              : sqrt (a) * x_0[k] + sqrt (1 - a) * start_noise[k],
+                                          2e-6);
+      /* what the model sees there is q (x_t | x_0) of the training */
+      sumi_sampler_model_input (s, MIN (first, sumi_sampler_get_n_calls (s) - 1), x, x);
+      if (first < sumi_sampler_get_n_calls (s))
+        {
+          float q[TOY_N];
+
+          sumi_schedule_q_sample (schedule, (guint)sumi_sampler_get_timestep (s, first), x_0, start_noise, q, TOY_N);
+          assert_same (x, q, 2e-6);
+        }
     }
+}
+
+/* Every sampler may begin anywhere, and ends near where the exact flow does. */
+static void
+test_begin_anywhere (void)
+{
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+
+  for (const char *const *name = sumi_sampler_list (); *name != NULL; name++)
+    for (guint k = 0; k <= 30; k += 5)
+      {
+        SumiSamplerOptions o = { .schedule = schedule, .steps = 30, .steps_offset = 1, .eta = 0, .order = 0 };
+        g_autoptr (SumiSampler) s = toy_sampler (*name, &o);
+        guint first = sumi_sampler_first_call (s, k / 30.0 + 1e-9);
+        static const float x_0[TOY_N] = { 0.3f, 0.3f, 0.3f, 0.3f };
+        float x[TOY_N];
+        double sigma = sumi_sampler_get_sigma (s, first);
+
+        sumi_sampler_add_noise (s, first, x_0, start_noise, x);
+        toy_walk (s, &o, first, x, NULL);
+        for (guint i = 0; i < TOY_N && k > 0; i++)
+          {
+            double exact = toy_end (sigma, 0.3 + sigma * start_noise[i]);
+
+            /* without their noise ddpm and lcm only draw near the mean */
+            if (strcmp (*name, "ddpm") != 0 && strcmp (*name, "lcm") != 0)
+              g_assert_cmpfloat_with_epsilon (x[i], exact, 0.15);
+            else
+              g_assert_cmpfloat (fabs (x[i] - 0.3), <=, fabs (exact - 0.3) + 0.01);
+          }
+      }
+}
+
+/* Lists of sigmas: as A1111, the last but one of n + 1 is left out where k-diffusion's sampler wants that; the start is
+ * sigma noise; what the model is told lies between timesteps. */
+static void
+test_lists (void)
+{
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  g_autofree double *table = sumi_sigmas_of_schedule (schedule, 0);
+  double eight[8], nine[9];
+
+  g_assert_true (sumi_sigmas_fill ("karras", table, 1000, FALSE, 8, eight, NULL));
+  g_assert_true (sumi_sigmas_fill ("karras", table, 1000, FALSE, 9, nine, NULL));
+  for (const char *const *name = sumi_sampler_list (); *name != NULL; name++)
+    {
+      SumiSamplerOptions o = { .schedule = schedule, .sigmas = "karras", .steps = 8, .eta = -1 };
+      g_autoptr (SumiSampler) s = toy_sampler (*name, &o);
+      gboolean discards
+          = g_str_equal (*name, "dpm2") || g_str_equal (*name, "dpm2_a") || g_str_equal (*name, "dpmpp_3m_sde");
+      float x[TOY_N];
+      guint at = 0;
+
+      for (guint call = 0; call < sumi_sampler_get_n_calls (s); call++)
+        if (at < 8 && fabs (sumi_sampler_get_sigma (s, call) - (discards ? nine : eight)[at]) < 1e-12)
+          {
+            double t = sumi_sampler_get_timestep (s, call);
+
+            at++;
+            g_assert_cmpfloat_with_epsilon (sumi_sigmas_from_timestep (table, 1000, t),
+                                            sumi_sampler_get_sigma (s, call), 1e-9);
+          }
+      g_assert_cmpuint (at, ==, 8);
+      g_assert_cmpfloat (sumi_sampler_get_sigma (s, sumi_sampler_get_n_calls (s)), ==, 0);
+      sumi_sampler_start (s, start_noise, x);
+      sumi_sampler_model_input (s, 0, x, x);
+      for (guint i = 0; i < TOY_N; i++)
+        g_assert_cmpfloat_with_epsilon (x[i], start_noise[i] * eight[0] / hypot (eight[0], 1), 2e-6);
+    }
+}
+
+/* Any sampler with any list and any number of steps: an ordered walk within the model's timesteps and a finite end, or
+ * an error. */
+static void
+check_walk (const char *name, const SumiSamplerOptions *options, guint *refused)
+{
+  g_autoptr (GError) error = NULL;
+  SumiSamplerOptions o = *options;
+  g_autoptr (SumiSampler) s = NULL;
+  float x[TOY_N];
+
+  o.n_values = TOY_N;
+  s = sumi_sampler_new (name, &o, &error);
+  if (s == NULL)
+    {
+      g_assert_error (error, SUMI_ERROR, SUMI_ERROR_USAGE);
+      ++*refused;
+      return;
+    }
+  for (guint call = 0; call < sumi_sampler_get_n_calls (s); call++)
+    {
+      double t = sumi_sampler_get_timestep (s, call);
+
+      g_assert_true (t >= 0 && t <= o.schedule->T - 1);
+      g_assert_true (sumi_sampler_get_sigma (s, call) > 0);
+    }
+  sumi_sampler_start (s, start_noise, x);
+  toy_walk (s, &o, 0, x, NULL);
+  for (guint i = 0; i < TOY_N; i++)
+    /* few steps of DPM2 or Heun are wild, and more from a sigma of thousands */
+    if (!isfinite (x[i]) || (o.steps >= 14 && o.schedule->alphas_cumprod[999] > 0 && fabs (x[i]) > 3))
+      g_error ("%s, %s, %u steps: ends at %g", name, o.sigmas != NULL ? o.sigmas : "timesteps", o.steps, x[i]);
+}
+
+static void
+test_any_walk (void)
+{
+  static const guint numbers[] = { 1, 2, 3, 4, 14, 15, 50, 999, 1000, 1001, 0, G_MAXUINT };
+
+  for (guint zero_snr = 0; zero_snr < 2; zero_snr++)
+    {
+      g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+      guint refused = 0, walks = 0;
+
+      if (zero_snr)
+        sumi_schedule_rescale_zero_snr (schedule);
+      for (const char *const *name = sumi_sampler_list (); *name != NULL; name++)
+        for (guint n = 0; n < G_N_ELEMENTS (numbers); n++)
+          {
+            SumiSamplerOptions o
+                = { .schedule = schedule, .prediction = SUMI_PREDICT_V, .steps = numbers[n], .eta = -1, .sdxl = n % 2 };
+
+            for (const char *const *list = sumi_sigmas_list (); *list != NULL; list++, walks++)
+              {
+                o.sigmas = *list;
+                check_walk (*name, &o, &refused);
+              }
+            o.sigmas = NULL;
+            for (guint spacing = 0; spacing < SUMI_N_SPACINGS; spacing++)
+              for (guint karras = 0; karras < 2; karras++, walks++)
+                {
+                  o.spacing = (SumiSpacing)spacing;
+                  o.use_karras_sigmas = karras;
+                  check_walk (*name, &o, &refused);
+                }
+          }
+      g_test_message ("%u of %u refused", refused, walks);
+      g_assert_cmpuint (refused, >=, walks / 4); /* 0, 1001 and the largest number at least */
+      g_assert_cmpuint (refused, <, walks / 2);
+    }
+}
+
+/* Zero-terminal SNR (Lin et al. 2023): the first x holds nothing of the picture; what is predicted there counts. */
+static void
+test_zero_snr (void)
+{
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+
+  sumi_schedule_rescale_zero_snr (schedule);
+  for (const char *const *name = sumi_sampler_list (); *name != NULL; name++)
+    for (guint list = 0; list < 2; list++)
+      {
+        SumiSamplerOptions o = { .schedule = schedule,
+                                 .prediction = SUMI_PREDICT_V,
+                                 .sigmas = list ? "sgm_uniform" : NULL,
+                                 .spacing = SUMI_SPACING_TRAILING,
+                                 .steps = 40 };
+        g_autoptr (SumiSampler) s = toy_sampler (*name, &o);
+        float x[TOY_N];
+
+        g_assert_cmpfloat (sumi_sampler_get_timestep (s, 0), ==, 999);
+        g_assert_cmpfloat (sumi_sampler_get_sigma (s, 0), >, 4000);
+        sumi_sampler_start (s, start_noise, x);
+        toy_walk (s, &o, 0, x, NULL);
+        for (guint i = 0; i < TOY_N; i++)
+          if (strcmp (*name, "ddpm") != 0 && strcmp (*name, "lcm") != 0)
+            g_assert_cmpfloat_with_epsilon (x[i], TOY_MU + 0.5 * start_noise[i], 0.12);
+      }
+}
+
+/* A model that predicts eps says nothing where there is nothing but eps. */
+static void
+test_zero_snr_needs_v (void)
+{
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  g_autoptr (GError) error = NULL;
+  SumiSamplerOptions o = { .schedule = schedule, .spacing = SUMI_SPACING_TRAILING, .steps = 4, .n_values = 1 };
+
+  sumi_schedule_rescale_zero_snr (schedule);
+  g_assert_null (sumi_sampler_new ("ddim", &o, &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_USAGE);
+}
+
+/* A step's noise belongs to the start of the next one: euler with churn calls the model at sigma (1 + gamma). */
+static void
+test_churn (void)
+{
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  SumiSamplerOptions o = { .schedule = schedule, .sigmas = "karras", .steps = 10, .s_churn = 2 };
+  g_autoptr (SumiSampler) churned = toy_sampler ("euler", &o);
+  g_autoptr (SumiSampler) limited = NULL;
+  g_autoptr (SumiSampler) plain = NULL;
+  float a[TOY_N] = { 0 }, b[TOY_N] = { 0 }, output[TOY_N] = { 0.1f, 0.2f, 0.3f, 0.4f }, noise[TOY_N] = { 1, 1, 1, 1 };
+  double to, next;
+
+  o.s_churn = 1000;
+  limited = toy_sampler ("euler", &o);
+  o.s_churn = 0;
+  plain = toy_sampler ("euler", &o);
+  for (guint call = 0; call < 10; call++)
+    {
+      g_assert_cmpfloat_with_epsilon (sumi_sampler_get_sigma (churned, call),
+                                      1.2 * sumi_sampler_get_sigma (plain, call), 1e-9);
+      g_assert_cmpfloat_with_epsilon (sumi_sampler_get_sigma (limited, call),
+                                      G_SQRT2 * sumi_sampler_get_sigma (plain, call), 1e-9);
+      g_assert_cmpint (sumi_sampler_needs_noise (churned, call), ==, call < 9);
+      g_assert_false (sumi_sampler_needs_noise (plain, call));
+    }
+  to = sumi_sampler_get_sigma (plain, 1);
+  next = sumi_sampler_get_sigma (churned, 1);
+  sumi_sampler_step (churned, 0, a, output, NULL, NULL);
+  sumi_sampler_step (limited, 0, b, output, NULL, noise);
+  for (guint i = 0; i < TOY_N; i++)
+    {
+      g_assert_cmpfloat_with_epsilon (a[i], (to - sumi_sampler_get_sigma (churned, 0)) * output[i], 1e-5);
+      g_assert_cmpfloat_with_epsilon (b[i], (to - sumi_sampler_get_sigma (limited, 0)) * output[i] + to, 1e-5);
+    }
+  g_assert_cmpfloat (next, >, to);
+}
+
+static void
+test_walk_and_clip (void)
+{
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  static const guint timesteps[] = { 999, 500, 0 };
+  SumiSamplerOptions o = { .schedule = schedule,
+                           .prediction = SUMI_PREDICT_SAMPLE,
+                           .timesteps = timesteps,
+                           .steps = 3,
+                           .final_alpha_cumprod = 1,
+                           .clip_sample = TRUE };
+  static const char *const names[] = { "ddpm", "euler", "dpmpp_2m", "unipc" };
+  g_autoptr (SumiSampler) to_zero = NULL;
+  float output[TOY_N] = { -3, -1, 0.5f, 7 }, noise[TOY_N] = { 9, 9, 9, 9 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autoptr (SumiSampler) to_data = toy_sampler (names[i], &o);
+      float x[TOY_N] = { 0 };
+
+      g_assert_cmpuint (sumi_sampler_get_n_calls (to_data), ==, 3);
+      g_assert_false (sumi_sampler_needs_noise (to_data, 2));
+      /* the last step lands on the clipped x_0, and no noise comes near it */
+      sumi_sampler_step (to_data, 2, x, output, NULL, noise);
+      g_assert_cmpfloat_with_epsilon (x[0], -1, 1e-7);
+      g_assert_cmpfloat_with_epsilon (x[1], -1, 1e-7);
+      g_assert_cmpfloat_with_epsilon (x[2], 0.5f, 1e-7);
+      g_assert_cmpfloat_with_epsilon (x[3], 1, 1e-7);
+      g_assert_cmpfloat (sumi_sampler_peek_x_start (to_data)[3], ==, 1);
+    }
+  o.final_alpha_cumprod = 0;
+  to_zero = toy_sampler ("ddim", &o);
+  g_assert_cmpuint (sumi_sampler_get_n_calls (to_zero), ==, 2);
+  g_assert_false (sumi_sampler_needs_noise (to_zero, 0));
 }
 
 /* The model's variance channels: -1 is the posterior variance, +1 is beta. */
 static void
 test_learned_range_ends (void)
 {
-  g_autoptr (SumiSchedule) s = sd_schedule ();
-  static const guint steps[] = { 900, 500, 100 };
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  static const guint timesteps[] = { 900, 500, 100 };
   static const SumiVariance fixed[] = { SUMI_VARIANCE_FIXED_SMALL, SUMI_VARIANCE_FIXED_LARGE };
 
   for (guint k = 0; k < 2; k++)
     {
-      g_autoptr (SumiSampler) learned = sampler ("ddpm", s, steps, 3, SUMI_PREDICT_EPSILON, 0, 1);
-      g_autoptr (SumiSampler) plain = sampler ("ddpm", s, steps, 3, SUMI_PREDICT_EPSILON, 0, 1);
-      float a[MAX_N] = { 1, -0.5f, 0.25f, 2 }, b[MAX_N] = { 1, -0.5f, 0.25f, 2 };
-      float output[2 * MAX_N] = { 0.1f, 0.2f, 0.3f, 0.4f }, noise[MAX_N] = { 1, -1, 2, 0.5f };
+      SumiSamplerOptions o = {
+        .schedule = schedule, .timesteps = timesteps, .steps = 3, .final_alpha_cumprod = 1, .variance = fixed[k]
+      };
+      g_autoptr (SumiSampler) plain = toy_sampler ("ddpm", &o);
+      g_autoptr (SumiSampler) learned = NULL;
+      float a[TOY_N] = { 1, -0.5f, 0.25f, 2 }, b[TOY_N] = { 1, -0.5f, 0.25f, 2 };
+      float output[2 * TOY_N] = { 0.1f, 0.2f, 0.3f, 0.4f }, noise[TOY_N] = { 1, -1, 2, 0.5f };
 
-      learned->o.variance = SUMI_VARIANCE_LEARNED_RANGE;
-      plain->o.variance = fixed[k];
-      for (guint i = 0; i < MAX_N; i++)
-        output[MAX_N + i] = k == 0 ? -1 : 1;
+      o.variance = SUMI_VARIANCE_LEARNED_RANGE;
+      learned = toy_sampler ("ddpm", &o);
+      for (guint i = 0; i < TOY_N; i++)
+        output[TOY_N + i] = k == 0 ? -1 : 1;
       sumi_sampler_step (learned, 0, a, output, NULL, noise);
       sumi_sampler_step (plain, 0, b, output, NULL, noise);
-      for (guint i = 0; i < MAX_N; i++)
-        g_assert_cmpfloat_with_epsilon (a[i], b[i], 1e-6);
+      assert_same (a, b, 1e-6);
     }
-}
-
-static void
-test_walk_and_clip (void)
-{
-  g_autoptr (SumiSchedule) s = sd_schedule ();
-  static const guint steps[] = { 999, 500, 0 };
-  g_autoptr (SumiSampler) to_data = sampler ("ddpm", s, steps, 3, SUMI_PREDICT_SAMPLE, 0, 1);
-  g_autoptr (SumiSampler) to_zero = sampler ("ddim", s, steps, 3, SUMI_PREDICT_SAMPLE, 0, 0);
-  float x[MAX_N] = { 0 }, output[MAX_N] = { -3, -1, 0.5f, 7 }, noise[MAX_N] = { 9, 9, 9, 9 };
-
-  g_assert_cmpuint (sumi_sampler_get_n_calls (to_data), ==, 3);
-  g_assert_cmpuint (sumi_sampler_get_n_calls (to_zero), ==, 2);
-  g_assert_true (sumi_sampler_needs_noise (to_data, 0));
-  g_assert_false (sumi_sampler_needs_noise (to_data, 2));
-  g_assert_false (sumi_sampler_needs_noise (to_zero, 0));
-  /* the last step lands on the clipped x_0, and no noise comes near it */
-  to_data->o.clip_sample = TRUE;
-  sumi_sampler_step (to_data, 2, x, output, NULL, noise);
-  g_assert_cmpfloat (x[0], ==, -1);
-  g_assert_cmpfloat (x[1], ==, -1);
-  g_assert_cmpfloat (x[2], ==, 0.5f);
-  g_assert_cmpfloat (x[3], ==, 1);
-  g_assert_cmpfloat (sumi_sampler_peek_x_start (to_data)[3], ==, 1);
 }
 
 static void
 test_refusals (void)
 {
-  g_autoptr (SumiSchedule) s = sd_schedule ();
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
   static const guint good[] = { 999, 0 }, equal[] = { 5, 5 }, high[] = { 1000, 0 };
   const struct
   {
     const char *name;
-    const guint *steps;
-    guint n;
-    double eta, final;
-  } bad[] = { { "nothing", good, 2, 0, 1 }, { NULL, good, 2, 0, 1 },       { "ddim", equal, 2, 0, 1 },
-              { "ddim", high, 2, 0, 1 },    { "ddim", good, 0, 0, 1 },     { "ddim", good, 1, 0, 0 },
-              { "ddim", good, 2, 1.5, 1 },  { "ddim", good, 2, 1.001, 1 }, { "ddim", good, 2, NAN, 1 },
-              { "ddim", good, 2, 0, 2 },    { "ddim", good, 2, 0, NAN } };
+    SumiSamplerOptions o;
+  } bad[] = {
+    { "nothing", { .timesteps = good, .steps = 2, .final_alpha_cumprod = 1 } },
+    { NULL, { .timesteps = good, .steps = 2, .final_alpha_cumprod = 1 } },
+    { "ddim", { .timesteps = equal, .steps = 2, .final_alpha_cumprod = 1 } },
+    { "ddim", { .timesteps = high, .steps = 2, .final_alpha_cumprod = 1 } },
+    { "ddim", { .timesteps = good, .steps = 0, .final_alpha_cumprod = 1 } },
+    { "ddim", { .timesteps = good, .steps = 1, .final_alpha_cumprod = 0 } },
+    { "ddim", { .timesteps = good, .steps = 2, .final_alpha_cumprod = 2 } },
+    { "ddim", { .timesteps = good, .steps = 2, .final_alpha_cumprod = NAN } },
+    { "ddim", { .steps = 2, .eta = 1.5 } },
+    { "ddim", { .steps = 2, .eta = NAN } },
+    { "euler_a", { .steps = 2, .eta = 1.5 } },
+    { "euler", { .steps = 2, .s_churn = -1 } },
+    { "euler", { .steps = 2, .s_churn = NAN } },
+    { "euler", { .steps = 2, .s_churn = INFINITY } },
+    { "unipc", { .steps = 2, .order = 4 } },
+    { "lms", { .steps = 2, .order = 5 } },
+    { "euler", { .steps = 2, .sigmas = "nothing" } },
+    { "euler", { .steps = 2, .sigmas = "" } },
+    { "euler", { .steps = 1000, .steps_offset = 1 } },
+    { "dpmpp_2m", { .steps = 1, .steps_offset = 500 } },
+    { "dpmpp_2m", { .steps = 1000 } },
+    { "lcm", { .steps = 51 } },
+  };
 
   for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
     {
       g_autoptr (GError) error = NULL;
-      SumiSamplerOptions o = { .schedule = s,
-                               .timesteps = bad[i].steps,
-                               .steps = bad[i].n,
-                               .final_alpha_cumprod = bad[i].final,
-                               .eta = bad[i].eta,
-                               .n_values = 1 };
+      SumiSamplerOptions o = bad[i].o;
+
+      o.schedule = schedule;
+      o.n_values = 1;
       g_assert_null (sumi_sampler_new (bad[i].name, &o, &error));
       g_assert_error (error, SUMI_ERROR, SUMI_ERROR_USAGE);
     }
+}
+
+/* ---- names ---- */
+
+static void
+test_names (void)
+{
+  static const struct
+  {
+    const char *title, *sampler, *sampler_sigmas, *sigmas;
+  } rows[] = { { "DPM++ 2M", "dpmpp_2m", NULL },
+               { "DPM++ 2M Karras", "dpmpp_2m", "karras" },
+               { "dpm++ 2m karras", "dpmpp_2m", "karras" },
+               { "DPM++ 2M SDE Exponential", "dpmpp_2m_sde", "exponential" },
+               { "DPM++ 3M SDE", "dpmpp_3m_sde", NULL },
+               { "DPM++ SDE Karras", "dpmpp_sde", "karras" },
+               { "DPM++ 2S a", "dpmpp_2s_a", NULL },
+               { "Euler a", "euler_a", NULL },
+               { "Euler", "euler", NULL },
+               { "k_euler_a", "euler_a", NULL },
+               { "k_euler_ancestral", "euler_a", NULL },
+               { "euler_ancestral", "euler_a", NULL },
+               { "sample_dpmpp_2s_ancestral", "dpmpp_2s_a", NULL },
+               { "k_dpm_2", "dpm2", NULL },
+               { "DPM2 a Karras", "dpm2_a", "karras" },
+               { "dpm_2_ancestral", "dpm2_a", NULL },
+               { "LMS Karras", "lms", "karras" },
+               { "PLMS", "pndm", NULL },
+               { "uni_pc", "unipc", NULL },
+               { "UniPC SGM Uniform", "unipc", "sgm_uniform" },
+               { "DDIM", "ddim", NULL, "ddim_uniform" },
+               { "LCM", "lcm", NULL },
+               { "EulerDiscreteScheduler", "euler", NULL },
+               { "DPM++ 2M Align Your Steps GITS", "dpmpp_2m", "gits" },
+               { "DPM++ 2M Align Your Steps", "dpmpp_2m", "align_your_steps" },
+               { "DPM++ 2M SDE Heun", NULL, NULL },
+               { "DDIM CFG++", NULL, NULL },
+               { "Restart", NULL, NULL },
+               { "Karras", NULL, NULL, "karras" },
+               { "Uniform", NULL, NULL, "normal" },
+               { "DDIM Uniform", "ddim", "normal", "ddim_uniform" },
+               { "Automatic", NULL, NULL },
+               { "", NULL, NULL },
+               { NULL, NULL, NULL } };
+
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
+    {
+      g_test_message ("%s", rows[i].title != NULL ? rows[i].title : "NULL");
+      g_assert_cmpstr (sumi_sampler_from_title (rows[i].title), ==, rows[i].sampler);
+      g_assert_cmpstr (sumi_sampler_sigmas_from_title (rows[i].title), ==, rows[i].sampler_sigmas);
+      g_assert_cmpstr (sumi_sigmas_from_title (rows[i].title), ==, rows[i].sigmas);
+    }
   for (const char *const *name = sumi_sampler_list (); *name != NULL; name++)
-    g_assert_cmpstr (sumi_sampler_title (*name), !=, *name);
+    {
+      g_assert_cmpstr (sumi_sampler_title (*name), !=, *name);
+      g_assert_cmpstr (sumi_sampler_from_title (sumi_sampler_title (*name)), ==, *name);
+      g_assert_cmpstr (sumi_sampler_from_title (*name), ==, *name);
+      g_assert_true (sumi_sampler_automatic_sigmas (*name) == NULL
+                     || g_strv_contains (sumi_sigmas_list (), sumi_sampler_automatic_sigmas (*name)));
+      /* with every schedule behind it */
+      for (const char *const *list = sumi_sigmas_list (); *list != NULL; list++)
+        {
+          g_autofree char *both = g_strconcat (sumi_sampler_title (*name), " ", sumi_sigmas_title (*list), NULL);
+
+          g_assert_cmpstr (sumi_sampler_from_title (both), ==, *name);
+          g_assert_cmpstr (sumi_sampler_sigmas_from_title (both), ==, *list);
+        }
+    }
+  for (const char *const *list = sumi_sigmas_list (); *list != NULL; list++)
+    g_assert_cmpstr (sumi_sigmas_from_title (sumi_sigmas_title (*list)), ==, *list);
+  g_assert_cmpuint (g_strv_length ((char **)sumi_sampler_list ()), ==, 18);
+  g_assert_cmpuint (g_strv_length ((char **)sumi_sigmas_list ()), ==, 11);
 }
 
 static void
@@ -356,13 +636,20 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/samplers/reference-rows", test_reference_rows);
-  g_test_add_func ("/samplers/ddim-first-order", test_ddim_is_first_order);
-  g_test_add_func ("/samplers/moments", test_moments);
-  g_test_add_func ("/samplers/ddim-eta1-is-ddpm", test_ddim_eta1_is_ddpm);
-  g_test_add_func ("/samplers/learned-range", test_learned_range_ends);
+  g_test_add_func ("/samplers/same", test_same);
+  g_test_add_func ("/samplers/cfg-pp", test_cfg_pp);
+  g_test_add_func ("/samplers/cfg-pp-second-step", test_cfg_pp_second_step);
+  g_test_add_func ("/samplers/image-to-image", test_image_to_image);
+  g_test_add_func ("/samplers/begin-anywhere", test_begin_anywhere);
+  g_test_add_func ("/samplers/lists", test_lists);
+  g_test_add_func ("/samplers/any-walk", test_any_walk);
+  g_test_add_func ("/samplers/zero-snr", test_zero_snr);
+  g_test_add_func ("/samplers/zero-snr-needs-v", test_zero_snr_needs_v);
+  g_test_add_func ("/samplers/churn", test_churn);
   g_test_add_func ("/samplers/walk-and-clip", test_walk_and_clip);
+  g_test_add_func ("/samplers/learned-range", test_learned_range_ends);
   g_test_add_func ("/samplers/refusals", test_refusals);
+  g_test_add_func ("/samplers/names", test_names);
   g_test_add_func ("/samplers/guidance", test_guidance);
   return g_test_run ();
 }

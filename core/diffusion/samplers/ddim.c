@@ -30,5 +30,10 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
     }
 }
 
-const SumiSamplerClass sumi_sampler_ddim_class
-    = { .name = "ddim", .walk = SUMI_WALK_FIXED_STRIDE, .cfg_pp = TRUE, .eta = 0, .noise = noise, .step = step };
+const SumiSamplerClass sumi_sampler_ddim_class = { .name = "ddim",
+                                                   .walk = SUMI_WALK_FIXED_STRIDE,
+                                                   .zero_snr = TRUE,
+                                                   .cfg_pp = TRUE,
+                                                   .eta = 0,
+                                                   .noise = noise,
+                                                   .step = step };

@@ -62,4 +62,4 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 }
 
 const SumiSamplerClass sumi_sampler_ddpm_class
-    = { .name = "ddpm", .walk = SUMI_WALK_CHAIN, .eta = -1, .noise = noise, .step = step };
+    = { .name = "ddpm", .walk = SUMI_WALK_CHAIN, .zero_snr = TRUE, .eta = -1, .noise = noise, .step = step };

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* DPM-Solver++ multistep (Lu et al. 2022b, algorithm 2; third order: its appendix, as in the authors' code), of order 1
- * to 3, on predictions of x_0.  With alpha, sigma of the variance-preserving view, h the step in lambda, r_0 h the one
- * before, r_1 h the one before that:
- *   x = sigma_n / sigma_s x - alpha_n expm1 (-h) D'
- *   order 2:  D' = D_0 + (D_0 - D_1) / (2 r_0)
+/* DPM-Solver++ multistep (Lu et al. 2022b, algorithm 2; three predictions as in the authors' code) with 1 to 3
+ * predictions of x_0.  With alpha, sigma of the variance-preserving view, h the step in lambda, r_0 h the one before,
+ * r_1 h the one before that: x = sigma_n / sigma_s x - alpha_n expm1 (-h) D' order 2:  D' = D_0 + (D_0 - D_1) / (2 r_0)
  *   order 3:  x = … D_0 + alpha_n (expm1 (-h) / h + 1) d_1 - alpha_n ((expm1 (-h) + h) / h^2 - 1/2) d_2
+ * where d_2 is half of what its coefficient is for (in their code too): of second order, with a smaller constant.
  * CFG++ as ComfyUI has it: D is the guided one, and what of x was noise, and D_1, are taken from the unconditional. */
 #include "diffusion/sampler-private.h"
 

@@ -26,4 +26,4 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 }
 
 const SumiSamplerClass sumi_sampler_lcm_class
-    = { .name = "lcm", .walk = SUMI_WALK_DISTILLED, .eta = -1, .noise = noise, .step = step };
+    = { .name = "lcm", .walk = SUMI_WALK_DISTILLED, .zero_snr = TRUE, .eta = -1, .noise = noise, .step = step };

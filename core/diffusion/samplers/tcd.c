@@ -12,26 +12,32 @@ alpha_at_s (const SumiSampler *s, const SumiSamplerCall *call)
 {
   guint t = (guint)floor ((1.0 - s->o.eta) * call->to.timestep);
 
-  if (!(call->to.sigma > 0.0))
-    return 1.0; /* the picture itself, at the end of a list of sigmas */
+  /* also the picture itself, at the end of a list of sigmas */
+  if (!(s->o.eta > 0.0 && call->to.sigma > 0.0))
+    return call->to.alphas_cumprod;
   return MAX (s->o.schedule->alphas_cumprod[t], call->to.alphas_cumprod);
 }
 
 static double
 noise (const SumiSampler *s, const SumiSamplerCall *call)
 {
-  return s->o.eta > 0.0 ? sqrt (1.0 - call->to.alphas_cumprod / alpha_at_s (s, call)) : 0.0;
+  return sqrt (1.0 - call->to.alphas_cumprod / alpha_at_s (s, call));
 }
 
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
   double a_s = alpha_at_s (s, in->call), b = in->call->to.alphas_cumprod;
-  double c = s->o.eta > 0.0 ? sqrt (b / a_s) : 1.0;
+  double c = sqrt (b / a_s);
 
   SUMI_SUM (s, x, { c * sqrt (a_s), s->x_start }, { c * sqrt (1.0 - a_s), s->eps },
             { in->noise != NULL ? noise (s, in->call) : 0.0, in->noise });
 }
 
-const SumiSamplerClass sumi_sampler_tcd_class
-    = { .name = "tcd", .walk = SUMI_WALK_DISTILLED, .ends_at_first = TRUE, .eta = 0.3, .noise = noise, .step = step };
+const SumiSamplerClass sumi_sampler_tcd_class = { .name = "tcd",
+                                                  .walk = SUMI_WALK_DISTILLED,
+                                                  .zero_snr = TRUE,
+                                                  .ends_at_first = TRUE,
+                                                  .eta = 0.3,
+                                                  .noise = noise,
+                                                  .step = step };
