@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define SHOWN_KEYS 3
+#define PIECE 4096 /* of a weight in a merge; whole blocks of every quantised type */
 
 struct _SumiLora
 {
@@ -335,19 +336,33 @@ sumi_lora_stack_changes (const SumiLoraStack *s, const char *parameter)
   return FALSE;
 }
 
-/* sum += weight: the small changes are added up before, and lose nothing beside the large weight. */
+/* sum += weight, a piece at a time: the small changes are added up before, and lose nothing beside the large weight. */
 static gboolean
 add_weight (SumiTensor *weight, SumiTensor *sum, GError **error)
 {
+  gint64 n = sumi_tensor_get_numel (weight);
+  g_autoptr (SumiTensor) flat = sumi_tensor_reshape (weight, &SUMI_SHAPE (n), error);
   float *out = sumi_tensor_poke_f32 (sum);
-  g_autofree float *w = sumi_lora_load (weight, error);
+  gboolean ok = flat != NULL;
 
-  if (w == NULL)
-    return FALSE;
-#pragma omp parallel for simd schedule(static)
-  for (gint64 i = 0; i < sumi_tensor_get_numel (sum); i++)
-    out[i] += w[i];
-  return TRUE;
+#pragma omp parallel for schedule(static) reduction(&& : ok)
+  for (gint64 first = 0; first < (flat != NULL ? n : 0); first += PIECE)
+    {
+      gint64 count = MIN (PIECE, n - first);
+      g_autoptr (SumiTensor) piece = sumi_tensor_slice0 (flat, first, count, NULL);
+      float w[PIECE];
+
+      ok = ok && piece != NULL;
+      if (piece == NULL)
+        continue;
+      sumi_tensor_to_f32 (piece, w);
+      for (gint64 i = 0; i < count; i++)
+        out[first + i] += w[i];
+    }
+  if (!ok && flat != NULL)
+    g_set_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH, "found a weight that cannot be read in pieces of %d",
+                 PIECE);
+  return ok;
 }
 
 SumiTensor *
