@@ -105,6 +105,7 @@ run (SumiJob *job, const SumiRunArgs *args, gpointer user, GError **error)
   r.steps = args->steps;
   r.guidance_scale = args->guidance_scale;
   r.sampler = args->sampler;
+  r.sigmas = args->schedule[0] != '\0' ? args->schedule : "automatic";
   if (args->eta != 0.0) /* 0 there means what the sampler is made for */
     r.eta = args->eta;
   r.seed = args->seed;

@@ -65,6 +65,7 @@ sumi_recipe_json (const char *procedure, const SumiRunArgs *args, const SumiResu
   REAL ("eta", args->eta);
   WHOLE ("seed", (gint64)info->seed); /* the plug-in's seeds have 31 bits */
   TEXT ("model", args->model);
+  TEXT ("schedule", args->schedule);
   TEXT ("parameters", info->parameters);
 #undef TEXT
 #undef WHOLE

@@ -13,8 +13,8 @@
 #define RESPONSE_RESET 1
 #define SPACING 6
 
-static const char *const fields[]
-    = { "prompt", "negative", "width", "height", "steps", "guidance-scale", "sampler", "eta", "seed", "model", NULL };
+static const char *const fields[] = { "prompt",  "negative", "width", "height", "steps",    "guidance-scale",
+                                      "sampler", "eta",      "seed",  "model",  "schedule", NULL };
 
 typedef struct
 {
@@ -212,6 +212,7 @@ add_numbers (Dialog *d)
   GtkWidget *steps = gimp_prop_spin_scale_new (config, "steps", 1, 10, 0);
   GtkWidget *guidance = gimp_prop_spin_scale_new (config, "guidance-scale", 0.5, 1, 1);
   GtkWidget *sampler = gimp_prop_choice_combo_box_new (config, "sampler");
+  GtkWidget *schedule = gimp_prop_choice_combo_box_new (config, "schedule");
   GtkWidget *eta = gimp_prop_spin_scale_new (config, "eta", 0.05, 0.1, 2);
 
   gimp_spin_scale_set_scale_limits (GIMP_SPIN_SCALE (steps), 1, 100);
@@ -219,7 +220,8 @@ add_numbers (Dialog *d)
   gtk_grid_attach (GTK_GRID (d->grid), steps, 0, 5, 2, 1);
   gtk_grid_attach (GTK_GRID (d->grid), guidance, 0, 6, 2, 1);
   add_row (d, 7, _ ("Samp_ler"), sampler, sampler);
-  gtk_grid_attach (GTK_GRID (d->grid), eta, 0, 8, 2, 1);
+  add_row (d, 8, _ ("S_chedule"), schedule, schedule);
+  gtk_grid_attach (GTK_GRID (d->grid), eta, 0, 9, 2, 1);
 }
 
 static void

@@ -6,6 +6,7 @@
 #include "generation.h"
 #include "recipe.h"
 #include "result-layer.h"
+#include "samplers.h"
 #include "text-to-image-dialog.h"
 
 #define MENU "<Image>/Filters/Diffusion"
@@ -29,7 +30,7 @@ sumi_text_to_image_args (GimpProcedureConfig *config, SumiRunArgs *args)
   *args = (SumiRunArgs){ .batch = 1, .threads = (guint)MAX (gimp_get_num_processors (), 1) };
   g_object_get (config, "prompt", &args->prompt, "negative", &args->negative, "width", &width, "height", &height,
                 "steps", &steps, "guidance-scale", &args->guidance_scale, "sampler", &args->sampler, "eta", &args->eta,
-                "seed", &seed, "model", &args->model, NULL);
+                "seed", &seed, "model", &args->model, "schedule", &args->schedule, NULL);
   fill_in (&args->prompt);
   fill_in (&args->negative);
   fill_in (&args->model);
@@ -139,17 +140,16 @@ add_arguments (GimpProcedure *p)
   gimp_procedure_add_double_argument (p, "guidance-scale", _ ("G_uidance scale"),
                                       _ ("How closely the picture follows the prompt; 1: no guidance"), 0.0, 100.0, 4.0,
                                       G_PARAM_READWRITE);
-  GimpChoice *samplers = gimp_choice_new ();
-  gimp_choice_add (samplers, "ddim", 0, _ ("DDIM"), _ ("Few steps; the same noise gives the same picture"));
-  gimp_choice_add (samplers, "ddpm", 1, _ ("DDPM"), _ ("Fresh noise in each of many steps"));
-  gimp_procedure_add_choice_argument (p, "sampler", _ ("Samp_ler"), _ ("How the noise is taken away"), samplers, "ddim",
-                                      G_PARAM_READWRITE);
+  gimp_procedure_add_choice_argument (p, "sampler", _ ("Samp_ler"), _ ("How the noise is taken away"),
+                                      sumi_sampler_choice_new (), "ddim", G_PARAM_READWRITE);
   gimp_procedure_add_double_argument (p, "eta", _ ("_Eta"), _ ("DDIM: fresh noise in each step; 0: none, 1: as DDPM"),
                                       0.0, 1.0, 0.0, G_PARAM_READWRITE);
   gimp_procedure_add_int_argument (p, "seed", _ ("See_d"), _ ("The same seed gives the same picture; -1: a random one"),
                                    -1, G_MAXINT32, -1, G_PARAM_READWRITE);
   gimp_procedure_add_string_argument (p, "model", _ ("M_odel"), _ ("A model's name, or its file"), "starter",
                                       G_PARAM_READWRITE);
+  gimp_procedure_add_choice_argument (p, "schedule", _ ("S_chedule"), _ ("How much noise each step begins with"),
+                                      sumi_schedule_choice_new (), "automatic", G_PARAM_READWRITE);
 }
 
 static void

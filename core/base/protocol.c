@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define MAGIC "SUMI"
-#define RUN_FORMAT "(sssuuudsdtuu)"
+#define RUN_FORMAT "(sssuuudsdtuus)"
 #define RESULT_FORMAT "(uuuuutsas)"
 #define MAX_STEPS 1000
 #define MAX_BATCH 64
@@ -209,6 +209,7 @@ sumi_run_args_clear (SumiRunArgs *a)
   g_free (a->prompt);
   g_free (a->negative);
   g_free (a->sampler);
+  g_free (a->schedule);
   *a = (SumiRunArgs){ 0 };
 }
 
@@ -223,7 +224,7 @@ sumi_run_args_to_variant (const SumiRunArgs *a)
 {
   return g_variant_new (RUN_FORMAT, text_or_empty (a->model), text_or_empty (a->prompt), text_or_empty (a->negative),
                         a->width, a->height, a->steps, a->guidance_scale, text_or_empty (a->sampler), a->eta, a->seed,
-                        a->batch, a->threads);
+                        a->batch, a->threads, text_or_empty (a->schedule));
 }
 
 static gboolean
@@ -247,7 +248,7 @@ gboolean
 sumi_run_args_from_variant (GVariant *v, SumiRunArgs *a, GError **error)
 {
   g_variant_get (v, RUN_FORMAT, &a->model, &a->prompt, &a->negative, &a->width, &a->height, &a->steps,
-                 &a->guidance_scale, &a->sampler, &a->eta, &a->seed, &a->batch, &a->threads);
+                 &a->guidance_scale, &a->sampler, &a->eta, &a->seed, &a->batch, &a->threads, &a->schedule);
   if (check_run_args (a, error))
     return TRUE;
   sumi_run_args_clear (a);

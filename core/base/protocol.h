@@ -27,7 +27,7 @@
 
 G_BEGIN_DECLS
 
-#define SUMI_PROTOCOL_VERSION 1
+#define SUMI_PROTOCOL_VERSION 2
 #define SUMI_FRAME_HEADER_SIZE 16
 #define SUMI_FRAME_MAX_PAYLOAD (256 * 1024)
 #define SUMI_FRAME_MAX_SIDE 16384 /* pixels */
@@ -87,6 +87,7 @@ typedef struct
   guint64 seed;
   guint batch;   /* 1..64 pictures, drawn with seed, seed + 1… */
   guint threads; /* 0: all */
+  char *schedule; /* which noise levels are visited; "automatic" or "": those of the sampler and the model */
 } SumiRunArgs;
 
 void      sumi_run_args_clear (SumiRunArgs *a);

@@ -22,8 +22,8 @@ sample_payload (SumiFrameType type)
     case SUMI_FRAME_LOAD:
       return g_variant_new ("(su)", "starter", 2);
     case SUMI_FRAME_RUN:
-      return g_variant_new ("(sssuuudsdtuu)", "m", "a fox", "", 64, 48, 20, 7.5, "ddim", 0.0, G_GUINT64_CONSTANT (1), 1,
-                            0);
+      return g_variant_new ("(sssuuudsdtuus)", "m", "a fox", "", 64, 48, 20, 7.5, "ddim", 0.0, G_GUINT64_CONSTANT (1),
+                            1, 0, "");
     case SUMI_FRAME_TRAIN:
       return g_variant_new_parsed ("@a{sv} {}");
     case SUMI_FRAME_PROGRESS:
@@ -159,9 +159,9 @@ test_encode_refuses (void)
 static void
 test_run_args (void)
 {
-  const SumiRunArgs good = {
-    (char *)"starter", (char *)"ein „Fuchs“", (char *)"", 64, 0, 20, 7.5, (char *)"ddim", 0.5, G_MAXUINT64, 2, 1
-  };
+  const SumiRunArgs good
+      = { (char *)"starter", (char *)"ein „Fuchs“", (char *)"", 64, 0, 20, 7.5, (char *)"ddim", 0.5, G_MAXUINT64, 2, 1,
+          (char *)"karras" };
   g_auto (SumiRunArgs) back = { 0 };
   g_autoptr (GError) error = NULL;
   g_autoptr (GVariant) v = g_variant_ref_sink (sumi_run_args_to_variant (&good));
@@ -170,6 +170,7 @@ test_run_args (void)
   g_assert_cmpstr (back.prompt, ==, good.prompt);
   g_assert_cmpuint (back.seed, ==, G_MAXUINT64);
   g_assert_cmpfloat (back.eta, ==, 0.5);
+  g_assert_cmpstr (back.schedule, ==, "karras");
 
   SumiRunArgs bad[7];
   for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
