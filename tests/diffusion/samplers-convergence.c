@@ -159,7 +159,7 @@ static double
 distance (const Draw *draw, guint n)
 {
   g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
-  double mean, var, sigma_min_2 = 1 / schedule->alphas_cumprod[0] - 1, d;
+  double mean = 0, var = 0, sigma_min_2 = 1 / schedule->alphas_cumprod[0] - 1, d;
 
   moments (draw, n, &mean, &var);
   d = fmax (fabs (mean - TOY_MU), fabs (var - TOY_S2 - sigma_min_2));
