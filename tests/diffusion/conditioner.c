@@ -611,6 +611,40 @@ test_embedding_refused (void)
   check_embedding_refused (sdxl, embedding_new ("x", 1, 16, 8), SUMI_ERROR_SHAPE_MISMATCH, "16 and 8", "8 and 16");
 }
 
+/* ---- the refiner ---- */
+
+/* It has the second encoder of SDXL alone, and reads it as SDXL does. */
+static void
+test_refiner (void)
+{
+  g_autoptr (Fixture) f = fixture_new ("tiny-sdxl", NULL);
+  g_auto (SumiTextStates) both = { NULL }, second = { NULL };
+  g_autoptr (GError) error = NULL;
+
+  if (f == NULL)
+    return;
+  both = encode (f, "a (photo!:1.2) of <kitty> BREAK a cat");
+  sumi_conditioner_free (f->conditioner);
+  f->model->config.family = SUMI_FAMILY_SDXL_REFINER;
+  f->model->config.unet.cross_attention_dim = 16;
+  f->conditioner = conditioner_new (&f->model->config, f->model->weights, NULL);
+  second = encode (f, "a (photo!:1.2) of <kitty> BREAK a cat");
+  check_shape (second.states, &SUMI_SHAPE (1, 2 * LENGTH, 16));
+  for (gint64 k = 0; k < 2 * LENGTH; k++)
+    g_assert_cmpmem (sumi_tensor_peek_f32 (second.states) + k * 16, 16 * sizeof (float),
+                     sumi_tensor_peek_f32 (both.states) + k * 24 + 8, 16 * sizeof (float));
+  check_equal (second.pooled, both.pooled);
+  /* one half of a file for SDXL, or a file of its own */
+  g_assert_true (sumi_conditioner_add_embedding (f->conditioner, embedding_new ("x", 2, 8, 16), &error));
+  g_assert_true (sumi_conditioner_add_embedding (f->conditioner, embedding_new ("y", 3, 16, 0), &error));
+  g_assert_no_error (error);
+  g_assert_false (sumi_conditioner_add_embedding (f->conditioner, embedding_new ("z", 3, 8, 0), &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH);
+  sumi_text_states_clear (&second);
+  second = encode (f, "x y z");
+  g_assert_cmpuint (second.n_tokens, ==, 6);
+}
+
 /* ---- adapters' parameters ---- */
 
 typedef struct
@@ -724,6 +758,55 @@ test_bad_row (void)
   g_assert_error (error, SUMI_ERROR, SUMI_ERROR_NON_FINITE);
 }
 
+/* Q8_0, as GGUF has it: 32 values are an F16 scale and as many bytes. Here the scale is always 1/64. */
+static SumiTensor *
+quantize (const SumiTensor *t)
+{
+  gint64 n = sumi_tensor_get_numel (t);
+  gsize size = (gsize)n / 32 * 34;
+  g_autofree float *x = g_new (float, n);
+  guint8 *blocks = g_malloc (size);
+  g_autoptr (GBytes) bytes = g_bytes_new_take (blocks, size);
+  const guint16 scale = 0x2400;
+  SumiTensor *q;
+
+  sumi_tensor_to_f32 (t, x);
+  for (gint64 i = 0; i < n / 32; i++)
+    {
+      memcpy (blocks + 34 * i, &scale, 2);
+      for (guint k = 0; k < 32; k++)
+        blocks[34 * i + 2 + k] = (guint8)(gint8)CLAMP (lrint (64 * x[32 * i + k]), -128, 127);
+    }
+  q = sumi_tensor_new_bytes (SUMI_Q8_0, sumi_tensor_get_shape (t), bytes, NULL);
+  g_assert_nonnull (q);
+  return q;
+}
+
+/* Rows of a quantised table say what the whole table says once it is floats. */
+static void
+test_quantized_table (void)
+{
+  static const char name[] = "text_encoder.text_model.embeddings.token_embedding.weight";
+  g_autoptr (Fixture) f = fixture_new ("tiny-sd15", NULL);
+  g_auto (SumiTextStates) floats = { NULL }, blocks = { NULL }, plain = { NULL };
+  SumiTensor *q;
+
+  if (f == NULL)
+    return;
+  plain = encode (f, HORSE);
+  q = quantize (sumi_tensor_map_peek (f->model->weights, name));
+  sumi_tensor_map_take (f->model->weights, name, sumi_tensor_cast (q, SUMI_F32, NULL));
+  sumi_conditioner_free (f->conditioner);
+  f->conditioner = conditioner_new (&f->model->config, f->model->weights, NULL);
+  floats = encode (f, HORSE);
+  sumi_tensor_map_take (f->model->weights, name, q);
+  sumi_conditioner_free (f->conditioner);
+  f->conditioner = conditioner_new (&f->model->config, f->model->weights, NULL);
+  blocks = encode (f, HORSE);
+  check_equal (floats.states, blocks.states);
+  g_assert_false (rows_equal (plain.states, 3, blocks.states, 3));
+}
+
 /* ---- sumi-latent ---- */
 
 /* What sumi_model_text makes of the same ids. */
@@ -809,9 +892,11 @@ main (int argc, char **argv)
   g_test_add_func ("/conditioner/embedding", test_embedding);
   g_test_add_func ("/conditioner/embedding-replaced", test_embedding_replaced);
   g_test_add_func ("/conditioner/embedding-refused", test_embedding_refused);
+  g_test_add_func ("/conditioner/refiner", test_refiner);
   g_test_add_func ("/conditioner/source", test_source);
   g_test_add_func ("/conditioner/refused-weights", test_refused_weights);
   g_test_add_func ("/conditioner/bad-row", test_bad_row);
+  g_test_add_func ("/conditioner/quantized-table", test_quantized_table);
   g_test_add_func ("/conditioner/latent", test_latent);
   status = g_test_run ();
   sumi_tokenizer_unref (tokenizer);
