@@ -273,7 +273,7 @@ add_files (const char *folder)
         n++;
       }
   g_dir_close (dir);
-  g_assert_cmpuint (n, >=, 11);
+  g_assert_cmpuint (n, >=, 10);
 }
 
 /* ---- real files ---- */

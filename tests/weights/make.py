@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the files of this folder: what torch.save and GGUF writers leave, each NAME beside NAME.safetensors with the
-values that must be read from it.  Needs numpy and torch (any 2.x); the files are committed, so that tests need neither.
+values that must be read from it; and from them the beginnings of the fuzz corpora.  Needs numpy and torch (any 2.x);
+the files are committed, so that tests need neither.
 
 The GGUF blocks are *packed* here from chosen integers and scales, by the layouts of ggml-common.h; the expected values
 come from those integers, never from unpacking."""
 import collections
 import json
 import pathlib
+import shutil
 import struct
 import sys
 import types
+import zipfile
+import zlib
 
 import numpy as np
 import torch
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
+CORPUS = HERE.parent / 'fuzz' / 'corpus'
 F32 = np.float32
 
 
@@ -123,7 +128,7 @@ def make_torch_files():
     small = {'a': torch.nn.Parameter(torch.tensor([1., 2.])), 'b': {'c': torch.tensor([3], dtype=torch.int16)},
              'd': collections.OrderedDict(e=torch.tensor([True, False]))}
     flat = {'a': small['a'], 'b.c': small['b']['c'], 'd.e': small['d']['e']}
-    for protocol in (3, 4, 5):
+    for protocol in (3, 5):
         torch.save(small, HERE / f'protocol-{protocol}.pt', pickle_protocol=protocol)
         save_expected(f'protocol-{protocol}.pt', flat)
 
@@ -257,8 +262,8 @@ def make_gguf_files():
     r = np.random.default_rng(7)
     tensors, expected = {}, {}
     for kind, (name, block) in BLOCKS.items():
-        parts = [block(r) for _ in range(2)]
-        tensors[name] = (kind, (2, len(parts[0][1])), b''.join(p[0] for p in parts))
+        parts = [block(r) for _ in range(2 if kind < 10 else 1)]
+        tensors[name] = (kind, (len(parts), len(parts[0][1])), b''.join(p[0] for p in parts))
         expected[name] = np.stack([p[1] for p in parts])
     save_gguf('quantised', {'general.architecture': (8, text('sd1'))}, tensors)
     save_expected('quantised.gguf', expected, {'general.architecture': 'sd1'})
@@ -288,6 +293,40 @@ def make_gguf_files():
         'a.u64': '18446744073709551615', 'a.i64': '-4', 'a.f64': '0.5'})
 
 
+# ---- fuzz corpora ----
+
+def corpus(target, name):
+    (CORPUS / target).mkdir(parents=True, exist_ok=True)
+    return CORPUS / target / name
+
+
+def chunk(kind, data):
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+
+def make_corpora():
+    for name in ('dtypes.pt', 'views.pt', 'lightning.ckpt', 'parameter-dict.pt', 'protocol-3.pt', 'protocol-5.pt'):
+        with zipfile.ZipFile(HERE / name) as z:
+            code = next(z.read(n) for n in z.namelist() if n.endswith('/data.pkl'))
+        corpus('pickle', pathlib.Path(name).stem + '.pkl').write_bytes(code)
+    for name in ('protocol-5.pt', 'list.pt'):
+        shutil.copy(HERE / name, corpus('torch-zip', name))
+    for name in ('plain.gguf', 'quantised.gguf'):
+        shutil.copy(HERE / name, corpus('gguf', name))
+    corpus('index', 'two.json').write_text('{"metadata":{"total_size":3,"by":"x"},'
+                                           '"weight_map":{"a":"ab","b":"ab","c":"c"}}')
+    corpus('index', 'none.json').write_text('{"weight_map":{}}\n')
+    texts = {'tEXt': chunk(b'tEXt', b'parameters\0a fox\nSteps: 20'),
+             'zTXt': chunk(b'zTXt', b'parameters\0\0' + zlib.compress(b'a fox, ' * 20)),
+             'iTXt': chunk(b'iTXt', b'parameters\0\0\0ja\0x\0' + '狐'.encode()),
+             'iTXt-z': chunk(b'iTXt', b'parameters\0\1\0\0\0' + zlib.compress('狐'.encode()))}
+    for name, data in texts.items():
+        head = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>2I5B', 1, 1, 8, 2, 0, 0, 0))
+        body = chunk(b'IDAT', zlib.compress(b'\0\1\2\3'))
+        corpus('png-text', name + '.png').write_bytes(head + data + body + chunk(b'IEND', b''))
+
+
 torch.manual_seed(1)
 make_torch_files()
 make_gguf_files()
+make_corpora()
