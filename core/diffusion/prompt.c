@@ -120,10 +120,11 @@ close_bracket (Weights *w, GArray *brackets, double factor)
   g_array_set_size (brackets, brackets->len - 1);
 }
 
+/* No sign of the grammar is white space, nor is the end of the text. */
 static const char *
-skip_space (const char *p, const char *end)
+skip_space (const char *p)
 {
-  while (p < end && g_unichar_isspace (g_utf8_get_char (p)))
+  while (g_unichar_isspace (g_utf8_get_char (p)))
     p = g_utf8_next_char (p);
   return p;
 }
@@ -140,11 +141,11 @@ skip_space_back (const char *start, const char *p)
 static gsize
 match_weight (const char *p, double *weight)
 {
-  const char *end = p + strlen (p), *number = skip_space (p + 1, end), *after;
+  const char *number = skip_space (p + 1), *after;
   gsize length = (*number == '+' || *number == '-');
 
   length += strspn (number + length, ".0123456789");
-  after = skip_space (number + length, end);
+  after = skip_space (number + length);
   if (*after != ')' || !sumi_prompt_parse_number (number, length, weight))
     return 0;
   return (gsize)(after + 1 - p);
@@ -179,7 +180,7 @@ add_text (Weights *w, const char *p, gsize length)
     {
       add_piece (w, p, (gsize)(skip_space_back (p, at) - p));
       add_piece (w, NULL, 0);
-      p = skip_space (at + strlen ("BREAK"), end);
+      p = skip_space (at + strlen ("BREAK"));
     }
   add_piece (w, p, (gsize)(end - p));
 }
