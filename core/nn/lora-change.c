@@ -335,22 +335,31 @@ check_oft (const Check *k)
   return TRUE;
 }
 
+gint64
+sumi_lora_triangle_side (gint64 n)
+{
+  gint64 b = 2;
+
+  while (b < MAX_ROTATION && b * (b - 1) / 2 < n)
+    b++;
+  return b * (b - 1) / 2 == n ? b : 0;
+}
+
 static gboolean
 check_oft_input (const Check *k)
 {
   const SumiShape *s;
-  gint64 b = 2;
+  gint64 b;
 
   if (!there (k, SUMI_LORA_OFT_R))
     return FALSE;
   s = shape_of (k, SUMI_LORA_OFT_R);
   if (s->rank != 2)
     return mismatch (k, SUMI_LORA_OFT_R, "two dimensions");
-  while (b < MAX_ROTATION && b * (b - 1) / 2 < s->d[1])
-    b++;
+  b = sumi_lora_triangle_side (s->d[1]);
   k->c->scale = 1;
   k->c->rank = (guint)b;
-  return (b * (b - 1) / 2 == s->d[1] && k->c->columns % b == 0 && (s->d[0] == 1 || s->d[0] == k->c->columns / b))
+  return (b > 0 && k->c->columns % b == 0 && (s->d[0] == 1 || s->d[0] == k->c->columns / b))
          || mismatch (k, SUMI_LORA_OFT_R, "the upper triangles of blocks along %" G_GINT64_FORMAT " columns",
                       k->c->columns);
 }
@@ -449,14 +458,14 @@ find_form (const SumiLoraParts *p, guint *form, GError **error)
 }
 
 static SumiLoraChange *
-change_new (const SumiLoraModule *module, const char *suffix, const SumiTensor *parameter)
+change_new (const SumiLoraModule *module, const char *suffix, const SumiShape *shape)
 {
   SumiLoraChange *c = g_new0 (SumiLoraChange, 1);
 
   c->parameter = g_strconcat (module->name, suffix, NULL);
-  c->shape = *sumi_tensor_get_shape (parameter);
+  c->shape = *shape;
   c->rows = c->shape.rank > 0 ? c->shape.d[0] : 1;
-  c->columns = c->rows > 0 ? sumi_tensor_get_numel (parameter) / c->rows : 0;
+  c->columns = c->rows > 0 ? sumi_shape_numel (shape) / c->rows : 0;
   c->kernel = 1;
   for (guint i = 2; i < c->shape.rank; i++)
     c->kernel *= c->shape.d[i];
@@ -485,7 +494,7 @@ static gboolean
 append_weight (GPtrArray *changes, guint form, SumiLoraParts *parts, const SumiLoraModule *module, JsonNode *peft,
                GError **error)
 {
-  g_autoptr (SumiLoraChange) c = change_new (module, ".weight", module->weight);
+  g_autoptr (SumiLoraChange) c = change_new (module, ".weight", &module->weight);
   const Check k = { parts, c, error };
 
   c->form = forms[form].form;
@@ -511,7 +520,7 @@ static gboolean
 append_bias (GPtrArray *changes, SumiLoraRole role, const SumiLoraParts *parts, const SumiLoraModule *module,
              GError **error)
 {
-  g_autoptr (SumiLoraChange) c = change_new (module, ".bias", module->bias);
+  g_autoptr (SumiLoraChange) c = change_new (module, ".bias", &module->bias);
   const Check k = { parts, c, error };
 
   c->form = SUMI_LORA_FORM_DIFF;
@@ -546,7 +555,7 @@ sumi_lora_change_append (GPtrArray *changes, GPtrArray *unmatched, const SumiLor
 
   if (!find_form (parts, &form, error))
     return FALSE;
-  if (module->weight == NULL || sumi_tensor_get_numel (module->weight) == 0)
+  if (!module->has_weight || sumi_shape_numel (&module->weight) == 0)
     form = G_N_ELEMENTS (forms);
   if (own.t[SUMI_LORA_DIFF_B] != NULL && own.t[SUMI_LORA_B_NORM] != NULL)
     {
@@ -558,7 +567,7 @@ sumi_lora_change_append (GPtrArray *changes, GPtrArray *unmatched, const SumiLor
     {
       gboolean bias = r == SUMI_LORA_DIFF_B || r == SUMI_LORA_B_NORM;
 
-      if (own.t[r] == NULL || (bias ? module->bias != NULL : is_used (form, r)))
+      if (own.t[r] == NULL || (bias ? module->has_bias : is_used (form, r)))
         continue;
       g_ptr_array_add (unmatched, g_strdup (own.key[r]));
       own.t[r] = NULL;

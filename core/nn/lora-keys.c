@@ -153,11 +153,9 @@ sumi_lora_key_split (const char *key, SumiLoraRole *role, SumiLoraDialect *diale
     cut (path);
   whole = g_strdup (path);
   last = cut (path);
-  if (last == NULL)
-    return NULL;
-  if (find_word (last, weight, role, dialect) || is_diffusers (path, last, role, dialect))
+  if (last != NULL && (find_word (last, weight, role, dialect) || is_diffusers (path, last, role, dialect)))
     return g_steal_pointer (&path);
-  before = cut (path);
+  before = last != NULL ? cut (path) : NULL;
   if (before != NULL && strcmp (before, "oft_R") == 0 && strcmp (last, "scaled_oft") == 0)
     {
       *role = SUMI_LORA_OFT_SCALED;

@@ -117,9 +117,9 @@ double sumi_lora_metadata_scale (JsonNode *json, const char *module, guint rank)
 
 typedef struct
 {
-  char *name;         /* canonical, without ".weight" */
-  SumiTensor *weight; /* NULL where there is none */
-  SumiTensor *bias;
+  char *name; /* canonical, without ".weight" */
+  gboolean has_weight, has_bias;
+  SumiShape weight, bias;
 } SumiLoraModule;
 
 const char *sumi_lora_targets_get_family (const SumiLoraTargets *t);
@@ -166,6 +166,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiLoraChange, sumi_lora_change_free)
  * no place for, or the form no use, go to `unmatched`. */
 gboolean sumi_lora_change_append (GPtrArray *changes, GPtrArray *unmatched, const SumiLoraParts *parts,
                                   const SumiLoraModule *module, JsonNode *peft, GError **error);
+/* b of the b (b - 1) / 2 values above a diagonal; 0 where there is none, or too large a one. */
+gint64 sumi_lora_triangle_side (gint64 n);
 /* TRUE where ΔW depends on W. */
 gboolean sumi_lora_change_needs_weight (const SumiLoraChange *c);
 /* sum += strength ΔW; w: the parameter, where it is needed. */

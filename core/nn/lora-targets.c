@@ -17,8 +17,6 @@ static void
 module_free (SumiLoraModule *m)
 {
   g_free (m->name);
-  g_clear_pointer (&m->weight, sumi_tensor_unref);
-  g_clear_pointer (&m->bias, sumi_tensor_unref);
   g_free (m);
 }
 
@@ -120,7 +118,7 @@ spell_text (SumiLoraTargets *t, SumiLoraModule *m, const char *path, gboolean fi
 
 /* NULL for a parameter of another component. */
 static SumiLoraModule *
-add_parameter (SumiLoraTargets *t, const char *name, SumiTensor *tensor)
+add_parameter (SumiLoraTargets *t, const char *name, const SumiTensor *tensor)
 {
   gboolean weight = g_str_has_suffix (name, ".weight");
   g_autofree char *module = NULL;
@@ -138,10 +136,8 @@ add_parameter (SumiLoraTargets *t, const char *name, SumiTensor *tensor)
       m->name = g_strdup (module);
       g_hash_table_insert (t->modules, m->name, m);
     }
-  if (weight)
-    m->weight = sumi_tensor_ref (tensor);
-  else
-    m->bias = sumi_tensor_ref (tensor);
+  *(weight ? &m->has_weight : &m->has_bias) = TRUE;
+  *(weight ? &m->weight : &m->bias) = *sumi_tensor_get_shape (tensor);
   return m;
 }
 

@@ -37,6 +37,7 @@ typedef struct
   const char *dialect; /* "kohya", "peft", "diffusers", "diffusers-legacy", "cloneofsimo", "lycoris", … Static */
   const char *family;  /* "sd15", "sd21", "sdxl" or NULL. Static */
   guint rank;          /* the largest; 0 where there is none */
+  double alpha;        /* the largest; 0 where none is stored */
   guint n_modules;     /* modules with a change */
   gboolean text_encoder;
   guint n_tokens;     /* textual-inversion embeddings that came along */
@@ -45,6 +46,9 @@ typedef struct
 /* unknown_model when the file is no adapter, or has only keys that no program writes on purpose (they are listed). */
 gboolean sumi_lora_inspect (const SumiTensorMap *file, SumiLoraInfo *info, GError **error);
 void sumi_lora_info_clear (SumiLoraInfo *info);
+/* What can be checked of the file alone, with the errors that sumi_lora_new would have: halves of pairs, ranks that do
+ * not go together, values that are no numbers. */
+gboolean sumi_lora_check (const SumiTensorMap *file, GError **error);
 
 guint sumi_lora_get_n_changes (const SumiLora *l);             /* parameters it changes */
 const char *sumi_lora_get_change (const SumiLora *l, guint i); /* canonical name of the parameter */

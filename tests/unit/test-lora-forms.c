@@ -255,12 +255,13 @@ test_glora (Fixture *f, gconstpointer data)
 static void
 test_ia3 (Fixture *f, gconstpointer data)
 {
+  const char *module = "lora_unet_down_blocks_0_resnets_0_conv1";
   gboolean on_input = GPOINTER_TO_INT (data);
-  const float *factors = add (f, CONV, ".weight", on_input ? SUMI_SHAPE (1, 6, 1, 1) : SUMI_SHAPE (1, 8, 1, 1));
+  const float *factors = add (f, module, ".weight", on_input ? SUMI_SHAPE (1, 6, 1, 1) : SUMI_SHAPE (1, 8, 1, 1));
   const float *w = weight (f, CONV ".weight");
   double want[8 * 6 * 9];
 
-  add_scalar (f, CONV, ".on_input", (float)on_input);
+  add_scalar (f, module, ".on_input", (float)on_input);
   for (int o = 0; o < 8; o++)
     for (int i = 0; i < 6; i++)
       for (int k = 0; k < 9; k++)

@@ -513,15 +513,61 @@ test_inspect (Fixture *f, gconstpointer data)
   pair (f, "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", SUMI_SHAPE (6, 768),
         SUMI_SHAPE (320, 6));
   add (f, "lora_te_text_model_encoder_layers_0_mlp_fc1", ".hada_w1_b", SUMI_SHAPE (9, 768));
+  add_scalar (f, "lora_te_text_model_encoder_layers_0_mlp_fc1", ".alpha", 3);
   add (f, "something", ".else", SUMI_SHAPE (1));
   g_assert_true (sumi_lora_inspect (f->file, &info, &error));
   g_assert_cmpstr (info.dialect, ==, "lycoris");
   g_assert_cmpstr (info.family, ==, "sd15");
   g_assert_cmpuint (info.rank, ==, 9);
+  g_assert_cmpfloat (info.alpha, ==, 3);
   g_assert_cmpuint (info.n_modules, ==, 2);
   g_assert_true (info.text_encoder);
   g_assert_cmpuint (info.unknown->len, ==, 1);
   sumi_lora_info_clear (&info);
+}
+
+/* Without a model, what the file alone shows is found. */
+static void
+test_check (Fixture *f, gconstpointer data)
+{
+  GError *error = NULL;
+
+  pair (f, LINEAR, SUMI_SHAPE (2, 12), SUMI_SHAPE (8, 2));
+  add (f, CONV, ".hada_t1", SUMI_SHAPE (2, 2, 3, 3));
+  add (f, CONV, ".hada_w1_a", SUMI_SHAPE (2, 8));
+  add (f, CONV, ".hada_w1_b", SUMI_SHAPE (2, 6));
+  add (f, CONV, ".hada_t2", SUMI_SHAPE (2, 2, 3, 3));
+  add (f, CONV, ".hada_w2_a", SUMI_SHAPE (2, 8));
+  add (f, CONV, ".hada_w2_b", SUMI_SHAPE (2, 6));
+  add (f, "lora_unet_a", ".lokr_w1", SUMI_SHAPE (2, 3));
+  add (f, "lora_unet_a", ".lokr_w2_a", SUMI_SHAPE (4, 2));
+  add (f, "lora_unet_a", ".lokr_w2_b", SUMI_SHAPE (2, 18));
+  add (f, "lora_unet_b", ".oft_blocks", SUMI_SHAPE (2, 4, 2, 2));
+  add (f, "lora_unet_c", ".oft_R.weight", SUMI_SHAPE (3, 6));
+  add (f, "lora_unet_d", ".a1.weight", SUMI_SHAPE (2, 12));
+  add (f, "lora_unet_d", ".a2.weight", SUMI_SHAPE (12, 2));
+  add (f, "lora_unet_d", ".b1.weight", SUMI_SHAPE (2, 12));
+  add (f, "lora_unet_d", ".b2.weight", SUMI_SHAPE (20, 2));
+  add (f, "lora_unet_e", ".weight", SUMI_SHAPE (1, 12, 1, 1));
+  add_scalar (f, "lora_unet_e", ".on_input", 1);
+  add (f, NORM, ".w_norm", SUMI_SHAPE (6));
+  add (f, NORM, ".b_norm", SUMI_SHAPE (6));
+  g_assert_true (sumi_lora_check (f->file, &error));
+  g_assert_no_error (error);
+
+  add (f, "lora_unet_f", ".lora_up.weight", SUMI_SHAPE (8, 2));
+  g_assert_false (sumi_lora_check (f->file, &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_TENSOR);
+  g_clear_error (&error);
+  add (f, "lora_unet_f", ".lora_down.weight", SUMI_SHAPE (3, 12));
+  g_assert_false (sumi_lora_check (f->file, &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH);
+  g_clear_error (&error);
+  pair (f, LINEAR, SUMI_SHAPE (2, 12), SUMI_SHAPE (8, 2));
+  sumi_tensor_poke_f32 (sumi_tensor_map_peek (f->file, LINEAR ".lora_up.weight"))[0] = INFINITY;
+  g_assert_false (sumi_lora_check (f->file, &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_NON_FINITE);
+  g_clear_error (&error);
 }
 
 int
@@ -549,6 +595,7 @@ main (int argc, char **argv)
     { "/lora/stack/half", test_stack_half },
     { "/lora/large", test_large },
     { "/lora/inspect", test_inspect },
+    { "/lora/check", test_check },
   };
 
   g_test_init (&argc, &argv, NULL);
