@@ -7,7 +7,8 @@
 /* ---- which there are ---- */
 
 /* Stable Diffusion 1 was trained with CLIP's own padding, the end mark; OpenCLIP, in the later ones, pads with 0. SDXL
- * takes the states of both before the last layer as they are (Podell et al. 2023), the others norm them. */
+ * takes the states of both before the last layer as they are, and hears the pooled one of OpenCLIP (Podell et al.
+ * 2023); the others norm them. */
 static void
 add_encoder (SumiConditioner *c, const char *prefix, const SumiTextConfig *config, gint64 pad_id)
 {
@@ -18,7 +19,7 @@ add_encoder (SumiConditioner *c, const char *prefix, const SumiTextConfig *confi
                            .config = config,
                            .pad_id = pad_id,
                            .final_norm = !xl,
-                           .pooled = config->projection_dim > 0 && sumi_model_pooled_width (c->config) > 0,
+                           .pooled = config == &c->config->text_2,
                            .words = g_ptr_array_new_with_free_func ((GDestroyNotify)sumi_text_word_free) };
 }
 

@@ -336,6 +336,16 @@ encode_chunk (Encoding *e, guint prompt, guint encoder, guint k, gint64 column, 
   return TRUE;
 }
 
+static gint64
+states_width (const SumiConditioner *c)
+{
+  gint64 width = 0;
+
+  for (guint i = 0; i < c->n_encoders; i++)
+    width += c->encoders[i].config->hidden_size;
+  return width;
+}
+
 static gboolean
 is_empty (const Encoding *e, guint prompt)
 {
@@ -352,7 +362,7 @@ encode_prompt (Encoding *e, guint prompt, SumiTextStates *out, GError **error)
   gint64 width = sumi_model_pooled_width (c->config);
 
   out->n_tokens = chunks_of (e, prompt, 0)->n_tokens;
-  out->states = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (1, length, sumi_model_states_width (c->config)), error);
+  out->states = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (1, length, states_width (c)), error);
   if (out->states == NULL)
     return FALSE;
   if ((e->options->zero_empty >> prompt & 1) != 0 && c->config->zero_empty && is_empty (e, prompt))
