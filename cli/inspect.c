@@ -70,9 +70,62 @@ add_int (JsonBuilder *b, const char *member, guint64 value)
 }
 
 static void
+add_double (JsonBuilder *b, const char *member, double value)
+{
+  json_builder_set_member_name (b, member);
+  json_builder_add_double_value (b, value);
+}
+
+/* A list of texts of the configuration, as it is. */
+static void
+add_texts (JsonBuilder *b, const char *member, JsonObject *config)
+{
+  JsonNode *node = json_object_get_member (config, member);
+
+  if (node == NULL || !JSON_NODE_HOLDS_ARRAY (node))
+    return;
+  json_builder_set_member_name (b, member);
+  json_builder_add_value (b, json_node_copy (node));
+}
+
+static void
+add_parts (JsonBuilder *b, const SumiInspection *i)
+{
+  json_builder_set_member_name (b, "components");
+  json_builder_begin_object (b);
+  for (guint k = 0; k < SUMI_N_COMPONENTS; k++)
+    if (i->report->n_part[k] > 0)
+      add_int (b, sumi_component_name (k), i->report->n_part[k]);
+  json_builder_end_object (b);
+}
+
+static void
+add_defaults (JsonBuilder *b, const SumiModelConfig *c)
+{
+  json_builder_set_member_name (b, "defaults");
+  json_builder_begin_object (b);
+  add_string (b, "sampler", c->defaults.sampler);
+  if (c->defaults.sigmas != NULL)
+    add_string (b, "sigmas", c->defaults.sigmas);
+  add_int (b, "steps", c->defaults.steps);
+  add_double (b, "guidance_scale", c->defaults.guidance_scale);
+  add_int (b, "width", (guint64)c->width * c->scale);
+  add_int (b, "height", (guint64)c->height * c->scale);
+  json_builder_end_object (b);
+}
+
+static void
 add_model (JsonBuilder *b, const SumiInspection *i)
 {
   const SumiModelConfig *c = &i->config;
+
+  add_texts (b, "evidence", i->json);
+  add_string (b, "variant", sumi_inspection_get_variant (i));
+  add_parts (b, i);
+  add_defaults (b, c);
+  add_texts (b, "ignored", i->json);
+  json_builder_set_member_name (b, "rescale_betas_zero_snr");
+  json_builder_add_boolean_value (b, c->rescale_betas_zero_snr);
 
   add_string (b, "prediction_type", sumi_prediction_name (c->prediction));
   add_int (b, "num_train_timesteps", c->num_train_timesteps);
@@ -171,17 +224,54 @@ print_names (const char *title, const GPtrArray *names)
     printf ("  … and %u more\n", names->len - SHOWN_NAMES);
 }
 
+/* A list of texts of the configuration, a line each, the first ones. */
+static void
+print_texts (const char *title, JsonObject *config, const char *member, gboolean counted)
+{
+  JsonNode *node = json_object_get_member (config, member);
+  JsonArray *list = node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+  const guint n = list != NULL ? json_array_get_length (list) : 0;
+
+  if (counted && n > 0)
+    printf ("%-13s %u\n", title, n);
+  for (guint i = 0; i < MIN (n, SHOWN_NAMES); i++)
+    {
+      JsonNode *e = json_array_get_element (list, i);
+      const char *text = JSON_NODE_HOLDS_VALUE (e) ? json_node_get_string (e) : NULL;
+      g_autofree char *line = shown (text != NULL ? text : "");
+
+      printf (counted ? "  %s\n" : "              %s\n", line);
+    }
+  if (n > SHOWN_NAMES)
+    printf ("  … and %u more\n", n - SHOWN_NAMES);
+}
+
+static void
+print_parts (const SumiModelReport *r)
+{
+  for (guint k = 0; k < SUMI_N_COMPONENTS; k++)
+    if (r->n_part[k] > 0)
+      printf ("  %-15s %" G_GUINT64_FORMAT "\n", sumi_component_name (k), r->n_part[k]);
+}
+
 static void
 print_model (const SumiInspection *i)
 {
   const SumiModelConfig *c = &i->config;
 
-  printf ("%-13s %s\n", "prediction:", sumi_prediction_name (c->prediction));
+  printf ("%-13s %s\n", "draws from:", sumi_inspection_get_variant (i));
+  printf ("%-13s %s%s\n", "prediction:", sumi_prediction_name (c->prediction),
+          c->rescale_betas_zero_snr ? ", zero terminal SNR" : "");
+  printf ("%-13s %s%s%s, %u steps, guidance %g, %" G_GINT64_FORMAT "x%" G_GINT64_FORMAT " pixels\n",
+          "defaults:", c->defaults.sampler, c->defaults.sigmas != NULL ? " " : "",
+          c->defaults.sigmas != NULL ? c->defaults.sigmas : "", c->defaults.steps, c->defaults.guidance_scale,
+          c->width * c->scale, c->height * c->scale);
   printf ("%-13s %u\n", "timesteps:", c->num_train_timesteps);
   printf ("%-13s %" G_GINT64_FORMAT " channels, %" G_GINT64_FORMAT "x%" G_GINT64_FORMAT "%s\n", "sample:", c->channels,
           c->width, c->height, c->scale == 1 ? " pixels" : " latents");
   print_names ("missing:", i->report->missing);
   print_names ("unknown:", i->report->unknown);
+  print_texts ("ignored:", i->json, "ignored", TRUE);
   if (i->report->wrong != NULL)
     {
       g_autofree char *message = shown (i->report->wrong->message);
@@ -207,7 +297,11 @@ print_text (const SumiInspection *i)
       g_autofree char *why = shown (i->why->message);
       printf ("%-13s %s\n", "", why);
     }
+  else
+    print_texts ("", i->json, "evidence", FALSE);
   printf ("%-13s %" G_GUINT64_FORMAT "\n", "parameters:", i->report != NULL ? i->report->n_parameters : values);
+  if (i->report != NULL)
+    print_parts (i->report);
   printf ("%-13s %u (", "tensors:", sumi_tensor_map_get_size (i->weights));
   for (guint d = 0, n = 0; d < SUMI_N_DTYPES; d++)
     if (count[d] > 0)

@@ -53,7 +53,7 @@ static const char *const ignored_names[] = {
 };
 static const char *const ignored_prefixes[] = { "model_ema.", "loss.", "first_stage_model.loss.", "optimizer_states." };
 static const char *const ignored_suffixes[]
-    = { ".position_ids", ".logit_scale", "attn.bias", ".attn_mask", ".causal_mask" };
+    = { ".position_ids", ".logit_scale", ".attn.bias", ".self_attn.bias", ".attn_mask", ".causal_mask" };
 
 gboolean
 sumi_component_is_ignored (const char *name)

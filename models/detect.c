@@ -374,7 +374,9 @@ detect_stable_diffusion (const SumiTensorMap *file, const SumiComponents *c, con
   set_scheduler (config, f);
   if (known != NULL && !sumi_hyper_parameters_apply (known, config, error))
     return NULL;
-  if (known == NULL || !json_object_has_member (known, "scheduler"))
+  if (known != NULL && json_object_has_member (known, "scheduler"))
+    sumi_evidence_add (config, "what it predicts is said beside the file");
+  else
     {
       sumi_variants_prediction (config, file, unet, name);
       adapt_size (config, f);

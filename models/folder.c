@@ -218,6 +218,10 @@ read_stable_diffusion (const char *folder, JsonObject *index, const char *pipeli
     return FALSE;
   if (!sumi_model_config_parse (c, &parsed, &wrong))
     return sumi_model_is_unknown (wrong, map, weights, why, error);
+  sumi_evidence_add (c, "%s: scheduler_config.json %s", sumi_prediction_name (parsed.prediction),
+                     json_object_has_member (json_object_get_object_member (c, "scheduler"), "prediction_type")
+                         ? "says so"
+                         : "says nothing else");
   if (parsed.unet.time_cond_proj_dim == 0)
     sumi_variants_distilled (c, name);
   if (!add_parts (folder, c, &parsed, map, ignored, error))

@@ -19,6 +19,7 @@ static const Field unet_fields[] = {
   { "norm_num_groups", "norm_num_groups" },
   { "transformer_layers_per_block", "transformer_layers_per_block" },
   { "addition_time_embed_dim", "addition_time_embed_dim" },
+  { "use_linear_projection", "use_linear_projection" },
   { "sample_size", "sample_size" },
 };
 static const Field vae_fields[] = {

@@ -14,9 +14,8 @@ check_load_as (const char *load_as, GError **error)
   for (guint f = 0; f < SUMI_N_FAMILIES; f++)
     if (strcmp (load_as, sumi_family_name (f)) == 0)
       return TRUE;
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "--load: found '%s', expected any, model, %s, %s or %s", load_as,
-               sumi_family_name (SUMI_FAMILY_SIMPLE_UNET), sumi_family_name (SUMI_FAMILY_DDPM),
-               sumi_family_name (SUMI_FAMILY_LATENT));
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "--load: found '%s', expected any, model or a family's name",
+               load_as);
   return FALSE;
 }
 
@@ -37,6 +36,7 @@ understand (SumiInspection *i, JsonObject *config, GError **error)
       return i->why != NULL;
     }
   i->report = sumi_model_report_new (i->weights, &i->config, error);
+  i->json = json_object_ref (config);
   return i->report != NULL;
 }
 
@@ -49,7 +49,8 @@ look_for_non_finite (SumiInspection *i)
       g_ptr_array_add (i->non_finite, g_strdup (sumi_tensor_map_get_name (i->weights, n)));
 }
 
-/* Opens the pipeline that would draw. */
+/* Opens the pipeline that would draw. It leaves it to the drawing to see that the numbers of large models are finite;
+ * here every one has been looked at. */
 static gboolean
 load_model (const SumiInspection *i, const char *model, const char *load_as, GError **error)
 {
@@ -58,6 +59,11 @@ load_model (const SumiInspection *i, const char *model, const char *load_as, GEr
 
   if (pipeline == NULL)
     return FALSE;
+  if (i->report != NULL && i->report->wrong != NULL)
+    {
+      g_propagate_prefixed_error (error, g_error_copy (i->report->wrong), "%s: ", i->path);
+      return FALSE;
+    }
   if (strcmp (load_as, "model") == 0 || strcmp (load_as, sumi_family_name (i->config.family)) == 0)
     return TRUE;
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL, "%s: found a model of family %s, expected %s", i->path,
@@ -87,6 +93,18 @@ sumi_inspection_new (const char *model, const char *load_as, GError **error)
   return g_steal_pointer (&i);
 }
 
+const char *
+sumi_inspection_get_variant (const SumiInspection *i)
+{
+  const SumiModelConfig *c = &i->config;
+
+  if (c->in_channels == 2 * c->channels + 1)
+    return "inpainting";
+  if (c->in_channels == 2 * c->channels)
+    return "edit";
+  return sumi_model_states_width (c) > 0 ? "text" : "pixels";
+}
+
 void
 sumi_inspection_free (SumiInspection *i)
 {
@@ -95,6 +113,7 @@ sumi_inspection_free (SumiInspection *i)
   g_free (i->path);
   sumi_tensor_map_unref (i->weights);
   sumi_model_report_free (i->report);
+  g_clear_pointer (&i->json, json_object_unref);
   g_clear_error (&i->why);
   g_clear_pointer (&i->non_finite, g_ptr_array_unref);
   g_free (i);

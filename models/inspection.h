@@ -10,6 +10,7 @@ typedef struct
 {
   char *path;
   SumiTensorMap *weights;
+  JsonObject *json;        /* the configuration; with a report only */
   SumiModelConfig config;  /* with a report only */
   SumiModelReport *report; /* NULL: no family that is known */
   GError *why;             /* unknown_model; set exactly when report is NULL */
@@ -20,6 +21,8 @@ typedef struct
  * would have: "any" (every tensor is read, a known family is not needed), "model" (of any known family) or a family's
  * name. usage for another word. */
 SumiInspection *sumi_inspection_new (const char *model, const char *load_as, GError **error);
+/* What its denoiser draws from, in a word: "text", "inpainting", "edit" (a picture and an instruction), "pixels". */
+const char *sumi_inspection_get_variant (const SumiInspection *i);
 void sumi_inspection_free (SumiInspection *i);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiInspection, sumi_inspection_free)
 

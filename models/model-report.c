@@ -14,6 +14,21 @@ check (const SumiModule *m, const SumiModelConfig *c, const SumiTensorMap *weigh
   return sumi_module_check (m, weights, "", error);
 }
 
+static void
+count (SumiModelReport *r, const SumiNode *parameter)
+{
+  const guint64 n = (guint64)sumi_shape_numel (&parameter->shape);
+
+  r->n_parameters += n;
+  for (guint k = 0; k < SUMI_N_COMPONENTS; k++)
+    {
+      g_autofree char *prefix = g_strconcat (sumi_component_name (k), ".", NULL);
+
+      if (g_str_has_prefix (parameter->name, prefix))
+        r->n_part[k] += n;
+    }
+}
+
 SumiModelReport *
 sumi_model_report_new (const SumiTensorMap *weights, const SumiModelConfig *config, GError **error)
 {
@@ -32,7 +47,7 @@ sumi_model_report_new (const SumiTensorMap *weights, const SumiModelConfig *conf
     {
       const SumiNode *node = g_array_index (module->params, SumiModuleParam, i).node;
 
-      r->n_parameters += (guint64)sumi_shape_numel (&node->shape);
+      count (r, node);
       if (sumi_tensor_map_peek (weights, node->name) == NULL)
         g_ptr_array_add (r->missing, g_strdup (node->name));
     }

@@ -3,15 +3,17 @@
 #pragma once
 
 #include "diffusion/model.h"
+#include "models/components.h"
 
 G_BEGIN_DECLS
 
 typedef struct
 {
-  guint64 n_parameters; /* values the networks have */
-  GPtrArray *missing;   /* char*: parameters without a tensor */
-  GPtrArray *unknown;   /* char*: tensors no network asks for */
-  GError *wrong;        /* the first missing tensor, wrong shape, wrong type or value that is not finite; or NULL */
+  guint64 n_parameters;              /* values the networks have */
+  guint64 n_part[SUMI_N_COMPONENTS]; /* of them in each network of a model that has several; else 0 */
+  GPtrArray *missing;                /* char*: parameters without a tensor */
+  GPtrArray *unknown;                /* char*: tensors no network asks for */
+  GError *wrong; /* the first missing tensor, wrong shape, wrong type or value that is not finite; or NULL */
 } SumiModelReport;
 
 /* Reads every tensor the model needs. NULL: the configuration makes no network (shape_mismatch). */

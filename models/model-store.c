@@ -12,20 +12,27 @@ static const char *const builtin[] = { "starter", NULL };
 
 /* ---- find ---- */
 
-/* dir/NAME.safetensors, dir/NAME/NAME.safetensors or a diffusers folder dir/NAME; NULL where none of them is. */
+static const char *const endings[] = { ".safetensors", ".ckpt", ".gguf", ".pt" };
+
+/* dir/NAME.safetensors (or another ending of weights), the same in dir/NAME, or a diffusers folder dir/NAME; NULL where
+ * none of them is. */
 static char *
 find_in (const char *dir, const char *name)
 {
-  g_autofree char *file_name = g_strconcat (name, ".safetensors", NULL);
-  g_autofree char *file = g_build_filename (dir, file_name, NULL);
-  g_autofree char *inner = g_build_filename (dir, name, file_name, NULL);
   g_autofree char *folder = g_build_filename (dir, name, NULL);
   g_autofree char *index = g_build_filename (folder, "model_index.json", NULL);
 
-  if (g_file_test (file, G_FILE_TEST_IS_REGULAR))
-    return g_steal_pointer (&file);
-  if (g_file_test (inner, G_FILE_TEST_IS_REGULAR))
-    return g_steal_pointer (&inner);
+  for (guint i = 0; i < G_N_ELEMENTS (endings); i++)
+    {
+      g_autofree char *file_name = g_strconcat (name, endings[i], NULL);
+      g_autofree char *file = g_build_filename (dir, file_name, NULL);
+      g_autofree char *inner = g_build_filename (folder, file_name, NULL);
+
+      if (g_file_test (file, G_FILE_TEST_IS_REGULAR))
+        return g_steal_pointer (&file);
+      if (g_file_test (inner, G_FILE_TEST_IS_REGULAR))
+        return g_steal_pointer (&inner);
+    }
   return g_file_test (index, G_FILE_TEST_IS_REGULAR) ? g_steal_pointer (&folder) : NULL;
 }
 
@@ -101,8 +108,7 @@ sumi_model_list (void)
   while (dir != NULL && (entry = g_dir_read_name (dir)) != NULL)
     {
       g_autofree char *name = g_strdup (entry);
-      if (g_str_has_suffix (name, ".safetensors"))
-        name[strlen (name) - strlen (".safetensors")] = '\0';
+      name[sumi_model_stem (name)] = '\0';
       add_name (names, sumi_user_models_dir (), name);
     }
   g_clear_pointer (&dir, g_dir_close);
@@ -146,8 +152,7 @@ name_of (const char *model)
 {
   g_autofree char *base = g_path_get_basename (model);
 
-  if (g_str_has_suffix (base, ".safetensors"))
-    base[strlen (base) - strlen (".safetensors")] = '\0';
+  base[sumi_model_stem (base)] = '\0';
   return g_filename_display_name (base);
 }
 

@@ -18,7 +18,7 @@ const char *sumi_user_folder (const char *name);
  * the store. Free with g_free. */
 char *sumi_model_find (const char *model, GError **error);
 
-/* Finds `model` (a .safetensors file, a diffusers folder, or a store name such as "starter"), detects its family and
+/* Finds `model` (a file of weights, a diffusers folder, or a store name such as "starter"), detects its family and
  * reads weights and configuration.  unknown_model, missing_file, bad_config and the reader's errors. */
 gboolean sumi_model_open (const char *model, SumiTensorMap **weights, JsonObject **config, GError **error);
 

@@ -8,7 +8,7 @@
 
 /* ---- words of a name ---- */
 
-/* The words of a file's name in lower case, with '|' around each: "|dreamshaper|xl|lightning|4step|". */
+/* The words and numbers of a file's name in lower case, with '|' around each: "|some|model|xl|lightning|4|step|". */
 static char *
 words_of (const char *name)
 {
@@ -16,7 +16,9 @@ words_of (const char *name)
 
   for (const char *c = name; *c != '\0'; c++)
     {
-      gboolean starts = c > name && g_ascii_isupper (*c) && g_ascii_islower (c[-1]);
+      gboolean starts = c > name
+                        && ((g_ascii_isupper (*c) && g_ascii_islower (c[-1]))
+                            || (g_ascii_isalnum (c[-1]) && g_ascii_isdigit (*c) != g_ascii_isdigit (c[-1])));
 
       if ((starts || !g_ascii_isalnum (*c)) && s->str[s->len - 1] != '|')
         g_string_append_c (s, '|');
@@ -36,13 +38,13 @@ has_word (const char *words, const char *word)
   return strstr (words, whole) != NULL;
 }
 
-/* "4step", "8steps", or the two as words of their own; 0: none. */
+/* The number before "step" or "steps"; 0: none. */
 static guint
 steps_of (const char *words)
 {
-  for (const char *at = strstr (words, "step"); at != NULL; at = strstr (at + 1, "step"))
+  for (const char *at = strstr (words, "|step"); at != NULL; at = strstr (at + 1, "|step"))
     {
-      const char *digit = at > words && at[-1] == '|' ? at - 1 : at;
+      const char *digit = at;
       guint64 n;
 
       while (digit > words && g_ascii_isdigit (digit[-1]))
@@ -163,7 +165,6 @@ static const struct
   { "hypersd", TRUE, "ddim", "trailing", 8 },
   { "lcm", FALSE, "lcm", NULL, 4 },
   { "dmd", FALSE, "lcm", NULL, 4 },
-  { "dmd2", FALSE, "lcm", NULL, 4 },
 };
 
 /* Stability AI's own Turbo models draw at 512 pixels; what others make of them draws at the family's size. */
