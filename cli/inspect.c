@@ -7,6 +7,7 @@
 
 #include <json-glib/json-glib.h>
 
+#include "inspect.h"
 #include "models/inspection.h"
 
 #define SHOWN_NAMES 10
@@ -41,10 +42,20 @@ sorted_keys (GHashTable *metadata)
   return (char **)g_ptr_array_free (list, FALSE); /* the strings are the table's */
 }
 
+static const char *
+family_of (const SumiInspection *i)
+{
+  const char *family = i->adapter != NULL ? sumi_adapter_report_family (i->adapter) : NULL;
+
+  if (i->report != NULL)
+    family = sumi_family_name (i->config.family);
+  return family != NULL ? family : "unknown";
+}
+
 /* ---- JSON ---- */
 
-static void
-add_names (JsonBuilder *b, const char *member, const GPtrArray *names)
+void
+inspect_add_names (JsonBuilder *b, const char *member, const GPtrArray *names)
 {
   if (names == NULL)
     return;
@@ -135,8 +146,8 @@ add_model (JsonBuilder *b, const SumiInspection *i)
   json_builder_add_int_value (b, c->height);
   json_builder_add_int_value (b, c->width);
   json_builder_end_array (b);
-  add_names (b, "missing", i->report->missing);
-  add_names (b, "unknown", i->report->unknown);
+  inspect_add_names (b, "missing", i->report->missing);
+  inspect_add_names (b, "unknown", i->report->unknown);
   if (i->report->wrong != NULL)
     {
       add_string (b, "error_class", sumi_error_class (i->report->wrong));
@@ -159,8 +170,8 @@ print_json (const SumiInspection *i)
   count_tensors (i->weights, count, &values, &bytes);
   json_builder_begin_object (b);
   add_string (b, "path", path);
-  add_string (b, "family", i->report != NULL ? sumi_family_name (i->config.family) : "unknown");
-  if (i->report == NULL)
+  add_string (b, "family", family_of (i));
+  if (i->report == NULL && i->adapter == NULL)
     add_string (b, "found", i->why->message);
   add_int (b, "parameters", i->report != NULL ? i->report->n_parameters : values);
   add_int (b, "tensors", sumi_tensor_map_get_size (i->weights));
@@ -173,7 +184,9 @@ print_json (const SumiInspection *i)
   json_builder_end_object (b);
   if (i->report != NULL)
     add_model (b, i);
-  add_names (b, "non_finite", i->non_finite);
+  if (i->adapter != NULL)
+    inspect_add_adapter (b, i->adapter);
+  inspect_add_names (b, "non_finite", i->non_finite);
   json_builder_set_member_name (b, "metadata");
   json_builder_begin_object (b);
   for (guint k = 0; keys[k] != NULL; k++)
@@ -190,9 +203,8 @@ print_json (const SumiInspection *i)
 
 /* ---- text ---- */
 
-/* One line of bounded length, whatever a file holds. */
-static char *
-shown (const char *text)
+char *
+inspect_shown (const char *text)
 {
   g_autofree char *start = g_strndup (text, SHOWN_BYTES);
   char *line = g_utf8_make_valid (start, -1);
@@ -209,15 +221,15 @@ shown (const char *text)
   return line;
 }
 
-static void
-print_names (const char *title, const GPtrArray *names)
+void
+inspect_print_names (const char *title, const GPtrArray *names)
 {
   if (names == NULL || names->len == 0)
     return;
   printf ("%-13s %u\n", title, names->len);
   for (guint i = 0; i < MIN (names->len, SHOWN_NAMES); i++)
     {
-      g_autofree char *name = shown (g_ptr_array_index (names, i));
+      g_autofree char *name = inspect_shown (g_ptr_array_index (names, i));
       printf ("  %s\n", name);
     }
   if (names->len > SHOWN_NAMES)
@@ -238,7 +250,7 @@ print_texts (const char *title, JsonObject *config, const char *member, gboolean
     {
       JsonNode *e = json_array_get_element (list, i);
       const char *text = JSON_NODE_HOLDS_VALUE (e) ? json_node_get_string (e) : NULL;
-      g_autofree char *line = shown (text != NULL ? text : "");
+      g_autofree char *line = inspect_shown (text != NULL ? text : "");
 
       printf (counted ? "  %s\n" : "              %s\n", line);
     }
@@ -269,12 +281,12 @@ print_model (const SumiInspection *i)
   printf ("%-13s %u\n", "timesteps:", c->num_train_timesteps);
   printf ("%-13s %" G_GINT64_FORMAT " channels, %" G_GINT64_FORMAT "x%" G_GINT64_FORMAT "%s\n", "sample:", c->channels,
           c->width, c->height, c->scale == 1 ? " pixels" : " latents");
-  print_names ("missing:", i->report->missing);
-  print_names ("unknown:", i->report->unknown);
+  inspect_print_names ("missing:", i->report->missing);
+  inspect_print_names ("unknown:", i->report->unknown);
   print_texts ("ignored:", i->json, "ignored", TRUE);
   if (i->report->wrong != NULL)
     {
-      g_autofree char *message = shown (i->report->wrong->message);
+      g_autofree char *message = inspect_shown (i->report->wrong->message);
       printf ("%-13s [%s] %s\n", "wrong:", sumi_error_class (i->report->wrong), message);
     }
 }
@@ -291,13 +303,13 @@ print_text (const SumiInspection *i)
   count_tensors (i->weights, count, &values, &bytes);
   size = g_format_size (bytes);
   printf ("%-13s %s\n", "path:", path);
-  printf ("%-13s %s\n", "family:", i->report != NULL ? sumi_family_name (i->config.family) : "unknown");
-  if (i->report == NULL)
+  printf ("%-13s %s\n", "family:", family_of (i));
+  if (i->report == NULL && i->adapter == NULL)
     {
-      g_autofree char *why = shown (i->why->message);
+      g_autofree char *why = inspect_shown (i->why->message);
       printf ("%-13s %s\n", "", why);
     }
-  else
+  else if (i->report != NULL)
     print_texts ("", i->json, "evidence", FALSE);
   printf ("%-13s %" G_GUINT64_FORMAT "\n", "parameters:", i->report != NULL ? i->report->n_parameters : values);
   if (i->report != NULL)
@@ -309,12 +321,14 @@ print_text (const SumiInspection *i)
   printf (") %s\n", size);
   if (i->report != NULL)
     print_model (i);
-  print_names ("not finite:", i->non_finite);
+  if (i->adapter != NULL)
+    inspect_print_adapter (i->adapter);
+  inspect_print_names ("not finite:", i->non_finite);
   if (keys[0] != NULL)
     printf ("metadata:\n");
   for (guint k = 0; keys[k] != NULL; k++)
     {
-      g_autofree char *key = shown (keys[k]), *value = shown (g_hash_table_lookup (metadata, keys[k]));
+      g_autofree char *key = inspect_shown (keys[k]), *value = inspect_shown (g_hash_table_lookup (metadata, keys[k]));
       printf ("  %s: %s\n", key, value);
     }
 }
@@ -325,14 +339,15 @@ sumi_cli_inspect (int argc, char **argv)
   g_autofree char *load_as = NULL;
   gboolean json = FALSE;
   const GOptionEntry entries[]
-      = { { "load", 0, 0, G_OPTION_ARG_STRING, &load_as, "Read every tensor, as: any, model or a family's name", "AS" },
+      = { { "load", 0, 0, G_OPTION_ARG_STRING, &load_as,
+            "Read every tensor, as: any, model, lora, textual-inversion or a family's name", "AS" },
           { "json", 0, 0, G_OPTION_ARG_NONE, &json, "Print a JSON object", NULL },
           { NULL } };
   g_autoptr (GError) error = NULL;
   g_autoptr (SumiInspection) inspection = NULL;
 
-  if (!sumi_cli_parse (&argc, &argv, "inspect", "FILE", "Says what a model (a file, a folder, a name) is.", entries,
-                       &error))
+  if (!sumi_cli_parse (&argc, &argv, "inspect", "FILE",
+                       "Says what a model (a file, a folder, a name), an adapter or an embedding is.", entries, &error))
     return sumi_cli_fail (error);
   if (argc != 2)
     return sumi_cli_usage ("found %d arguments, expected one FILE (see 'sumi inspect --help')", argc - 1);

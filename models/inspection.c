@@ -9,13 +9,14 @@
 static gboolean
 check_load_as (const char *load_as, GError **error)
 {
-  if (load_as == NULL || strcmp (load_as, "any") == 0 || strcmp (load_as, "model") == 0)
+  if (load_as == NULL || strcmp (load_as, "any") == 0 || strcmp (load_as, "model") == 0
+      || sumi_adapter_report_is_kind (load_as))
     return TRUE;
   for (guint f = 0; f < SUMI_N_FAMILIES; f++)
     if (strcmp (load_as, sumi_family_name (f)) == 0)
       return TRUE;
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "--load: found '%s', expected any, model or a family's name",
-               load_as);
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE,
+               "--load: found '%s', expected any, model, lora, textual-inversion or a family's name", load_as);
   return FALSE;
 }
 
@@ -49,6 +50,19 @@ look_for_non_finite (SumiInspection *i)
       g_ptr_array_add (i->non_finite, g_strdup (sumi_tensor_map_get_name (i->weights, n)));
 }
 
+/* What is no model may be something for one; that it is neither is a failure only where it was asked for. */
+static gboolean
+look_for_adapter (SumiInspection *i, const char *load_as, GError **error)
+{
+  g_autofree char *name = g_path_get_basename (i->path);
+  gboolean wanted = sumi_adapter_report_is_kind (load_as);
+
+  name[sumi_model_stem (name)] = '\0';
+  if (wanted || i->report == NULL)
+    i->adapter = sumi_adapter_report_new (i->weights, name, load_as, wanted ? error : NULL);
+  return !wanted || i->adapter != NULL;
+}
+
 /* Opens the pipeline that would draw. It leaves it to the drawing to see that the numbers of large models are finite;
  * here every one has been looked at. */
 static gboolean
@@ -80,14 +94,14 @@ sumi_inspection_new (const char *model, const char *load_as, GError **error)
   if (!check_load_as (load_as, error) || (i->path = sumi_model_find (model, error)) == NULL
       || !sumi_model_read (i->path, &i->weights, &config, &i->why, error))
     return NULL;
-  if (!understand (i, config, error))
+  if (!understand (i, config, error) || !look_for_adapter (i, load_as, error))
     {
       g_prefix_error (error, "%s: ", i->path);
       return NULL;
     }
   if (load_as == NULL)
     return g_steal_pointer (&i);
-  if (strcmp (load_as, "any") != 0 && !load_model (i, model, load_as, error))
+  if (strcmp (load_as, "any") != 0 && !sumi_adapter_report_is_kind (load_as) && !load_model (i, model, load_as, error))
     return NULL;
   look_for_non_finite (i);
   return g_steal_pointer (&i);
@@ -114,6 +128,7 @@ sumi_inspection_free (SumiInspection *i)
   sumi_tensor_map_unref (i->weights);
   sumi_model_report_free (i->report);
   g_clear_pointer (&i->json, json_object_unref);
+  sumi_adapter_report_free (i->adapter);
   g_clear_error (&i->why);
   g_clear_pointer (&i->non_finite, g_ptr_array_unref);
   g_free (i);

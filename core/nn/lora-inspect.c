@@ -71,6 +71,7 @@ sumi_lora_inspect (const SumiTensorMap *file, SumiLoraInfo *info, GError **error
 {
   SumiLoraContent content;
   gboolean ok = sumi_lora_content_init (&content, file, error);
+  g_autofree char *keys = NULL;
 
   *info = (SumiLoraInfo){ 0 };
   if (ok)
@@ -78,10 +79,8 @@ sumi_lora_inspect (const SumiTensorMap *file, SumiLoraInfo *info, GError **error
   sumi_lora_content_clear (&content);
   if (!ok || info->n_modules > 0)
     return ok;
-  g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL,
-               "found %u keys that no program writes for adapters%s%s, expected some", info->unknown->len,
-               info->unknown->len > 0 ? ", such as " : "",
-               info->unknown->len > 0 ? (const char *)g_ptr_array_index (info->unknown, 0) : "");
+  keys = sumi_lora_examples (info->unknown);
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL, "found %s, expected the keys of an adapter", keys);
   sumi_lora_info_clear (info);
   return FALSE;
 }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define SHOWN_KEYS 3
+
 static const char *const dialect_names[] = {
   [SUMI_LORA_NO_DIALECT] = "unknown",
   [SUMI_LORA_FULL] = "full",
@@ -220,4 +222,15 @@ sumi_lora_key_embedding (const SumiTensorMap *file, const char *key, char **name
         }
     }
   return NULL;
+}
+
+char *
+sumi_lora_examples (const GPtrArray *keys)
+{
+  GString *text = g_string_new (NULL);
+
+  g_string_printf (text, "%u %s", keys->len, keys->len == 1 ? "key" : "keys");
+  for (guint i = 0; i < MIN (keys->len, SHOWN_KEYS); i++)
+    g_string_append_printf (text, "%s%s", i == 0 ? ", such as " : ", ", (const char *)g_ptr_array_index (keys, i));
+  return g_string_free (text, FALSE);
 }

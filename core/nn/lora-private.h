@@ -79,6 +79,9 @@ gboolean sumi_lora_module_is_plausible (const char *module, gboolean *text);
  * NULL where the key is none. */
 char *sumi_lora_key_embedding (const SumiTensorMap *file, const char *key, char **name);
 
+/* "12 keys, such as a, b, c": for messages. Free with g_free. */
+char *sumi_lora_examples (const GPtrArray *keys);
+
 /* ---- parts (lora-content.c) ---- */
 
 typedef struct

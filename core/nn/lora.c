@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#define SHOWN_KEYS 3
 #define PIECE 4096 /* of a weight in a merge; whole blocks of every quantised type */
 
 struct _SumiLora
@@ -41,18 +40,6 @@ sumi_lora_unref (SumiLora *l)
   g_ptr_array_unref (l->unmatched);
   g_clear_pointer (&l->embeddings, g_hash_table_unref);
   g_free (l);
-}
-
-/* "12 keys, such as a, b, c" */
-static char *
-examples (const GPtrArray *keys)
-{
-  GString *text = g_string_new (NULL);
-
-  g_string_printf (text, "%u %s", keys->len, keys->len == 1 ? "key" : "keys");
-  for (guint i = 0; i < MIN (keys->len, SHOWN_KEYS); i++)
-    g_string_append_printf (text, "%s%s", i == 0 ? ", such as " : ", ", (const char *)g_ptr_array_index (keys, i));
-  return g_string_free (text, FALSE);
 }
 
 /* ---- matching ---- */
@@ -131,7 +118,7 @@ add_changes (SumiLora *l, const SumiLoraTargets *targets, const SumiLoraContent 
 static gboolean
 check_use (const SumiLora *l, const SumiLoraContent *content, const SumiTensorMap *file, GError **error)
 {
-  g_autofree char *keys = examples (l->unmatched), *why = NULL;
+  g_autofree char *keys = sumi_lora_examples (l->unmatched), *why = NULL;
 
   if (l->changes->len > 0 || l->embeddings != NULL)
     return TRUE;
