@@ -19,8 +19,12 @@ SumiNode *
 sumi_nn_resnet (SumiModule *m, SumiNode *x, SumiNode *temb, gint64 out_channels, guint groups, double eps)
 {
   SumiGraph *g = m->graph;
-  SumiNode *h = sumi_nn_group_norm (m, "norm1", x, groups, eps, SUMI_ACT_SILU);
+  SumiNode *shortcut = x, *h;
 
+  /* first, so that the norm is the last to read x and may take its memory */
+  if (x->shape.d[1] != out_channels)
+    shortcut = sumi_nn_conv2d (m, "conv_shortcut", x, out_channels, 1, 1, 0, TRUE);
+  h = sumi_nn_group_norm (m, "norm1", x, groups, eps, SUMI_ACT_SILU);
   h = sumi_nn_conv2d (m, "conv1", h, out_channels, 3, 1, 1, TRUE);
   if (temb != NULL)
     {
@@ -30,9 +34,7 @@ sumi_nn_resnet (SumiModule *m, SumiNode *x, SumiNode *temb, gint64 out_channels,
     }
   h = sumi_nn_group_norm (m, "norm2", h, groups, eps, SUMI_ACT_SILU);
   h = sumi_nn_conv2d_init (m, "conv2", h, out_channels, 3, 1, 1, TRUE, ZERO_INIT);
-  if (x->shape.d[1] != out_channels)
-    x = sumi_nn_conv2d (m, "conv_shortcut", x, out_channels, 1, 1, 0, TRUE);
-  return sumi_add (g, x, h);
+  return sumi_add (g, shortcut, h);
 }
 
 SumiNode *

@@ -197,6 +197,57 @@ test_network (void)
   plans_check (g, 5e-6);
 }
 
+/* A convolution of a picture enlarged to more than 32 MiB; when the enlarged picture is an output, it is made whole. */
+static SumiGraph *
+enlarged (gboolean whole, gint64 factor)
+{
+  SumiGraph *g = sumi_graph_new ();
+  SumiNode *x = input (g, "x", &SUMI_SHAPE (2, 256, 288 / factor, 144 / factor));
+  SumiNode *w = sumi_param (g, "w", &SUMI_SHAPE (8, 256, 3, 3)), *b = sumi_param (g, "b", &SUMI_SHAPE (8));
+
+  x = sumi_upsample (g, x, 288, 144);
+  sumi_graph_output (g, "y", sumi_conv2d (g, x, w, b, 1, 1));
+  if (whole)
+    sumi_graph_output (g, "enlarged", sumi_slice (g, x, 2, 0, 1));
+  return g;
+}
+
+static void
+check_enlarged (SumiDType dtype, gint64 factor)
+{
+  g_autoptr (SumiGraph) g = enlarged (FALSE, factor);
+  g_autoptr (SumiGraph) h = enlarged (TRUE, factor);
+  g_autoptr (SumiPlan) strips = plans_compile (g, "cpu", (SumiCompileOptions){ .dtype = dtype });
+  g_autoptr (SumiPlan) poisoned = plans_compile (g, "cpu", (SumiCompileOptions){ dtype, .threads = 3, .poison = TRUE });
+  g_autoptr (SumiPlan) whole = plans_compile (h, "cpu", (SumiCompileOptions){ .dtype = dtype });
+  g_autoptr (SumiTensor) y = NULL;
+  g_autoptr (SumiTensor) expected = NULL;
+  gsize arena, whole_arena, parameters;
+
+  plans_set_all (strips, g, 1);
+  plans_set_all (poisoned, g, 1);
+  plans_set_all (whole, h, 1);
+  plans_run (strips);
+  plans_run (poisoned);
+  plans_run (whole);
+  y = plans_get (strips, "y");
+  expected = plans_get (whole, "y");
+  g_assert_cmpfloat (plans_distance (y, expected), <=, 1e-6);
+  plans_assert_equal (poisoned, strips, g);
+  sumi_plan_get_memory (strips, &arena, &parameters);
+  sumi_plan_get_memory (whole, &whole_arena, &parameters);
+  g_assert_cmpuint (arena, <, whole_arena - ((gsize)20 << 20));
+}
+
+static void
+test_enlarged (void)
+{
+  check_enlarged (SUMI_F32, 2);
+  check_enlarged (SUMI_F32, 3);
+  if (plans_have_bf16 ())
+    check_enlarged (SUMI_BF16, 2);
+}
+
 static void
 test_set_twice (void)
 {
@@ -294,6 +345,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cpu/products", test_products);
   g_test_add_func ("/cpu/convolutions", test_convolutions);
   g_test_add_func ("/cpu/network", test_network);
+  g_test_add_func ("/cpu/enlarged", test_enlarged);
   g_test_add_func ("/cpu/set-twice", test_set_twice);
   g_test_add_func ("/cpu/threads", test_threads);
   g_test_add_func ("/cpu/cancel", test_cancel);

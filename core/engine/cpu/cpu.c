@@ -38,6 +38,7 @@ cpu_plan_free (SumiPlan *base)
   g_hash_table_unref (p->outputs);
   g_free (p->values);
   g_free (p->wide);
+  g_free (p->inner);
   g_free (p->exact);
   g_free (p->has_value);
   sumi_cpu_unmap (&p->arena);
@@ -62,6 +63,7 @@ plan_new (SumiGraph *g, const SumiCompileOptions *o)
   p->real = sumi_kernels_get (sumi_cpu_features (), o->dtype);
   p->values = g_new0 (SumiValue, size);
   p->wide = g_new0 (gboolean, size);
+  p->inner = g_new0 (gboolean, size);
   p->exact = g_new0 (gboolean, size);
   p->has_value = g_new0 (gboolean, size);
   p->buffers = g_array_new (FALSE, FALSE, sizeof (SumiCpuBuffer));
@@ -132,8 +134,9 @@ build (SumiCpuPlan *p, GError **error)
   g_autofree SumiNode **nodes = sumi_graph_schedule (p->base.graph, &n);
 
   sumi_cpu_choose_dtypes (p, nodes, n);
+  sumi_cpu_mark_inner (p, nodes, n);
   for (guint i = 0; i < n; i++)
-    if (!sumi_cpu_lower (p, nodes[i], error))
+    if (!p->inner[nodes[i]->id] && !sumi_cpu_lower (p, nodes[i], error))
       {
         g_prefix_error (error, "%s%s%s: ", nodes[i]->scope, *nodes[i]->scope != '\0' ? "/" : "",
                         sumi_op_name (nodes[i]->op));

@@ -345,7 +345,8 @@ lower_group_norm (SumiCpuPlan *p, const SumiNode *n)
     y = sumi_cpu_new_value (p, SUMI_F32, &n->shape, SUMI_ORDER_ROWS);
   else
     y = sumi_cpu_new_value (p, sumi_cpu_dtype_of (p, n), &n->shape, order);
-  add_kernel (p, n, run_group_norm, &y, in, n->n_src, sumi_kernels_group_norm_scratch (&d), 0);
+  add_kernel (p, n, run_group_norm, &y, in, n->n_src, sumi_kernels_group_norm_scratch (&d),
+              n->op == SUMI_OP_GROUP_NORM ? 1 : 0);
 }
 
 static gboolean
@@ -379,7 +380,7 @@ lower_layer_norm (SumiCpuPlan *p, const SumiNode *n)
       in[i] = sumi_cpu_source (p, n, i, weight ? SUMI_F32 : norm_source (p, n), SUMI_ORDER_ROWS);
     }
   add_kernel (p, n, run_layer_norm, &y, in, n->n_src, to_weights ? sumi_kernels_layer_norm_bwd_w_scratch (rows, c) : 0,
-              0);
+              n->op == SUMI_OP_LAYER_NORM ? 1 : 0);
 }
 
 /* ---- attention and text ---- */

@@ -75,8 +75,8 @@ finish_weighted (SumiCpuPlan *p, const SumiNode *n, dnnl_primitive_desc_t pd, co
   return TRUE;
 }
 
-static dnnl_primitive_desc_t
-describe_conv2d (SumiCpuPlan *p, gconstpointer what, const_dnnl_memory_desc_t weights, GError **error)
+dnnl_primitive_desc_t
+sumi_cpu_describe_conv2d (SumiCpuPlan *p, gconstpointer what, const_dnnl_memory_desc_t weights, GError **error)
 {
   SumiCpuConvolution c = *(const SumiCpuConvolution *)what;
   dnnl_primitive_desc_t pd = NULL;
@@ -99,7 +99,7 @@ lower_conv2d (SumiCpuPlan *p, const SumiNode *n, GError **error)
     b = sumi_cpu_source (p, n, 2, SUMI_F32, SUMI_ORDER_ROWS);
   sumi_cpu_convolution_init (&c, dtype, n, &x.shape, &w.shape, biased ? &b.shape : NULL, &n->shape,
                              sumi_cpu_dtype_of (p, n));
-  pd = sumi_cpu_describe_weighted (p, &w, dtype, describe_conv2d, &c, error);
+  pd = sumi_cpu_describe_weighted (p, &w, dtype, sumi_cpu_describe_conv2d, &c, error);
   sumi_cpu_convolution_clear (&c);
   return pd != NULL
          && finish_weighted (p, n, pd, &x, DNNL_ARG_SRC, biased ? &b : NULL, SUMI_ORDER_CHANNELS_LAST, DNNL_ARG_DST,
@@ -210,7 +210,7 @@ sumi_cpu_lower_product (SumiCpuPlan *p, const SumiNode *n, GError **error)
   switch (n->op)
     {
     case SUMI_OP_CONV2D:
-      return lower_conv2d (p, n, error);
+      return p->inner[n->src[0]->id] ? sumi_cpu_lower_strips (p, n, error) : lower_conv2d (p, n, error);
     case SUMI_OP_CONV2D_BWD_DATA:
       return lower_conv2d_bwd_data (p, n, error);
     case SUMI_OP_CONV2D_BWD_WEIGHTS:

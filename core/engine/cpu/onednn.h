@@ -24,6 +24,7 @@ typedef struct
   dnnl_primitive_t primitive;
   char *implementation; /* what oneDNN calls it */
   gsize scratch;        /* bytes; the scratchpad is the last argument */
+  gsize lead;           /* bytes before its source, where that is made for it (strips.c) */
   guint n_args;
   dnnl_exec_arg_t args[SUMI_CPU_MAX_ARGS + 1];
   SumiValue values[SUMI_CPU_MAX_ARGS];

@@ -73,6 +73,7 @@ struct _SumiCpuPlan
 
   SumiValue *values;        /* by node id */
   gboolean *wide;           /* by node id: stays F32 in a BF16 plan */
+  gboolean *inner;          /* by node id: computed within the step of its only reader */
   gboolean *exact;          /* by node id: a product that is computed in F32 */
   gboolean *has_value;      /* by node id, for inputs */
   GArray *buffers;          /* SumiCpuBuffer */
@@ -163,6 +164,12 @@ void sumi_cpu_add_pieces (SumiCpuPlan *p, const SumiNode *node, GPtrArray *produ
  * are all. */
 SumiValue sumi_cpu_picture_part (const SumiValue *v, gint64 n0, gint64 n, gint64 y0, gint64 rows);
 gboolean sumi_cpu_lower_weight_gradient (SumiCpuPlan *p, const SumiNode *n, GError **error); /* conv2d_bwd_weights */
+
+dnnl_primitive_desc_t sumi_cpu_describe_conv2d (SumiCpuPlan *p, gconstpointer convolution,
+                                                const_dnnl_memory_desc_t weights, GError **error);
+/* Finds values that never need to be whole (strips.c). */
+void sumi_cpu_mark_inner (SumiCpuPlan *p, SumiNode *const *nodes, guint n);
+gboolean sumi_cpu_lower_strips (SumiCpuPlan *p, const SumiNode *n, GError **error); /* a conv2d of an inner upsample */
 
 void sumi_cpu_print_profile (const SumiCpuPlan *p); /* profile.c */
 

@@ -92,7 +92,7 @@ typedef struct
   void (*upsample) (const SumiPicture *x_dims, gint64 height, gint64 width, void *y, const void *x);
   void (*upsample_bwd) (const SumiPicture *x_dims, gint64 height, gint64 width, void *gx, const void *gy);
 
-  /* ---- norms ---- */
+  /* ---- norms: group_norm and layer_norm in place allowed ---- */
   void (*group_norm) (const SumiGroupNormDims *dims, void *y, const void *x, const float *w, const float *b,
                       void *scratch);
   /* The same with y in bfloat16, whatever T is. */
