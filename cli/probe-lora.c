@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "io/safetensors.h"
+#include "io/weights.h"
 #include "nn/config.h"
 #include "nn/lora.h"
 
@@ -44,7 +44,7 @@ static gboolean
 adapted_open (Probe *p, Adapted *a, GError **error)
 {
   g_autofree char *path = adapter_path (p, error);
-  g_autoptr (SumiTensorMap) file = path != NULL ? sumi_safetensors_open (path, error) : NULL;
+  g_autoptr (SumiTensorMap) file = path != NULL ? sumi_weights_open (path, error) : NULL;
   g_autoptr (SumiLoraTargets) targets = NULL;
   gboolean drop_te = FALSE;
 

@@ -125,8 +125,8 @@ rank_of (const Check *k, SumiLoraRole role, guint axis, gint64 *rank)
   *rank = shape_of (k, role)->d[axis];
   if (*rank >= 1 && *rank <= MAX_RANK)
     return TRUE;
-  g_set_error (k->error, SUMI_ERROR, SUMI_ERROR_TOO_LARGE, "%s: found rank %" G_GINT64_FORMAT ", expected 1 to %d",
-               k->parts->key[role], *rank, MAX_RANK);
+  g_set_error (k->error, SUMI_ERROR, *rank < 1 ? SUMI_ERROR_BAD_SHAPE : SUMI_ERROR_TOO_LARGE,
+               "%s: found rank %" G_GINT64_FORMAT ", expected 1 to %d", k->parts->key[role], *rank, MAX_RANK);
   return FALSE;
 }
 

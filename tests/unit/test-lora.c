@@ -172,7 +172,9 @@ test_shapes (Fixture *f, gconstpointer data)
   pair (f, LINEAR, SUMI_SHAPE (24), SUMI_SHAPE (8, 2));
   refused (f, SUMI_ERROR_SHAPE_MISMATCH, "two dimensions");
   pair (f, LINEAR, SUMI_SHAPE (0, 12), SUMI_SHAPE (8, 0));
-  refused (f, SUMI_ERROR_TOO_LARGE, "rank 0");
+  refused (f, SUMI_ERROR_BAD_SHAPE, "rank 0");
+  pair (f, LINEAR, SUMI_SHAPE (4097, 12), SUMI_SHAPE (8, 4097));
+  refused (f, SUMI_ERROR_TOO_LARGE, "rank 4097");
   pair (f, NORM, SUMI_SHAPE (1, 1), SUMI_SHAPE (6, 1));
   refused (f, SUMI_ERROR_SHAPE_MISMATCH, "norm1");
   pair (f, LINEAR, SUMI_SHAPE (2, 12), SUMI_SHAPE (8, 2));
