@@ -21,11 +21,11 @@ setup_clang ()
   fi
 }
 
-build_fuzzers ()
+build_fuzzers () # TARGET…
 {
   [ -f "$fuzz_build/build.ninja" ] || sumi_enter env CC=clang meson setup "$fuzz_build" "$sumi_root" -Dlibfuzzer=true \
     -Db_sanitize=address,undefined -Db_lundef=false -Dplugin=disabled >&2
-  sumi_enter ninja -C "$fuzz_build" fuzzers >&2
+  sumi_enter ninja -C "$fuzz_build" "${@/#/tests/fuzz/libfuzzer-}" >&2
 }
 
 run_target () # SECONDS TARGET
@@ -45,7 +45,7 @@ main ()
   [ $# -gt 0 ] || set -- $(cd "$sumi_root/tests/fuzz" && ls fuzz-*.c | sed 's/^fuzz-//; s/\.c$//')
   sumi_setup
   setup_clang
-  build_fuzzers
+  build_fuzzers "$@"
   for target; do
     run_target "$seconds" "$target" || { say "$target: found something, see tests/fuzz/corpus/$target"; found=1; }
   done
