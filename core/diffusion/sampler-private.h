@@ -85,6 +85,7 @@ struct _SumiSamplerClass
   double eta;                     /* default; < 0: it has none */
   guint order, max_order;         /* default; 0: it has none */
   guint n_history;
+  gboolean second_at_end; /* the second call is where the step ends, at that timestep */
   /* The sigma of a second model call in a step; 0: this step has none.  NULL: no step has. */
   double (*second_sigma) (const SumiSampler *s, guint step);
   /* The standard deviation of what a call adds to x; 0: none.  NULL: never. */

@@ -268,8 +268,10 @@ second_call (const SumiSampler *s, guint i, double sigma, const double *table)
   const SumiSamplerStep *step = &s->steps[i];
   SumiSamplerCall call = { .step = i, .stage = 1, .from = step->from, .to = step->to };
 
-  call.at = sigma == step->to.sigma ? step->to
-                                    : level_of_sigma (sigma, sumi_sigmas_to_timestep (table, s->o.schedule->T, sigma));
+  if (s->klass->second_at_end)
+    call.at = step->to;
+  else
+    call.at = level_of_sigma (sigma, sumi_sigmas_to_timestep (table, s->o.schedule->T, sigma));
   if (s->klass->walk != SUMI_WALK_FIXED_STRIDE)
     return call;
   /* PNDM asks where the next step begins and goes there, from a stride above where the spacing says so (diffusers) */

@@ -35,6 +35,7 @@ const SumiSamplerClass sumi_sampler_heun_class = { .name = "heun",
                                                    .churns = TRUE,
                                                    .eta = -1,
                                                    .n_history = 1,
+                                                   .second_at_end = TRUE,
                                                    .second_sigma = second_sigma,
                                                    .noise = sumi_sampler_churn_noise,
                                                    .step = step };
