@@ -33,7 +33,7 @@ run_target () # SECONDS TARGET
   local corpus=$sumi_root/tests/fuzz/corpus/$2 learnt=$sumi_root/build/fuzz-corpus/$2
   mkdir -p "$learnt"
   say "Searching: $2, $1 s"
-  sumi_enter env ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+  sumi_enter env SUMI_DATADIR="$sumi_root/data" ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
     "$fuzz_build/tests/fuzz/libfuzzer-$2" -max_total_time="$1" -max_len=65536 -timeout=20 -rss_limit_mb=1024 \
     -print_final_stats=1 -verbosity=1 -artifact_prefix="$corpus/" "$learnt" "$corpus"
 }

@@ -41,11 +41,10 @@ const char *const fuzz_tokens[] = { "a photo of",
 void
 fuzz_repair (GByteArray *input)
 {
-  char *valid = g_utf8_make_valid ((const char *)input->data, input->len);
+  g_autofree char *valid = input->len > 0 ? g_utf8_make_valid ((const char *)input->data, input->len) : g_strdup ("");
 
   g_byte_array_set_size (input, 0);
   g_byte_array_append (input, (const guint8 *)valid, (guint)strlen (valid));
-  g_free (valid);
 }
 
 static SumiTokenizer *
