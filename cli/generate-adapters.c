@@ -90,7 +90,11 @@ generate_strip_loras (const char *prompt, const GArray *loras)
       if (g_str_has_prefix (prompt, mark))
         end = strchr (name, '>');
       if (end != NULL && is_one_of (loras, name, strcspn (name, ":>")))
-        prompt = end + 1;
+        {
+          prompt = end + 1;
+          if (g_str_has_suffix (out->str, " ")) /* which the recipe put before it */
+            g_string_truncate (out, out->len - 1);
+        }
       else
         g_string_append_c (out, *prompt++);
     }

@@ -82,11 +82,11 @@ append_prompt (GString *s, const SumiRequest *r)
       g_autofree char *stem = stem_of (r->loras[i].path);
 
       g_string_append_printf (s, "%s<lora:%s:", any ? " " : "", stem);
-      append_number (s, r->loras[i].unet_strength);
+      append_number (s, r->loras[i].text_strength);
       if (r->loras[i].text_strength != r->loras[i].unet_strength)
         {
           g_string_append_c (s, ':');
-          append_number (s, r->loras[i].text_strength);
+          append_number (s, r->loras[i].unet_strength);
         }
       g_string_append_c (s, '>');
       any = TRUE;

@@ -232,7 +232,7 @@ test_adapters (void)
   r.loras = loras;
   r.n_loras = 2;
   text = sumi_recipe_write (&r, 0, &model);
-  g_assert_true (g_str_has_prefix (text, "a fox <lora:ink.v2:0.8> <lora:b:1:-0.25>\nSteps: 1, Sampler: DDIM"));
+  g_assert_true (g_str_has_prefix (text, "a fox <lora:ink.v2:0.8> <lora:b:-0.25:1>\nSteps: 1, Sampler: DDIM"));
 }
 
 int
