@@ -74,6 +74,7 @@ typedef struct
 {
   char *name;
   const char *engine;
+  gboolean single_file;
 } Case;
 
 static char *
@@ -81,9 +82,19 @@ run_probe (const Case *c, int *status)
 {
   g_autofree char *dir = g_dir_make_tmp ("sumi-probe-XXXXXX", NULL);
   g_autofree char *output = g_build_filename (dir, "out.safetensors", NULL);
-  const char *argv[] = { g_getenv ("SUMI"), "probe",   "--root",   g_getenv ("SUMI_GOLDEN"),
-                         "--case",          c->name,   "--output", output,
-                         "--engine",        c->engine, "--check",  NULL };
+  const char *argv[] = { g_getenv ("SUMI"),
+                         "probe",
+                         "--root",
+                         g_getenv ("SUMI_GOLDEN"),
+                         "--case",
+                         c->name,
+                         "--output",
+                         output,
+                         "--engine",
+                         c->engine,
+                         "--check",
+                         c->single_file ? "--single-file" : NULL,
+                         NULL };
   GSubprocess *process;
   GError *error = NULL;
   char *text = NULL;
@@ -134,26 +145,43 @@ case_free (gpointer data)
   g_free (c);
 }
 
+/* A model that is there as a folder and as a single file. */
+static gboolean
+is_twofold (const char *root, JsonObject *json)
+{
+  const char *model = json_object_get_string_member_with_default (json, "model", "");
+  g_autofree char *folder = g_build_filename (root, "models", model, NULL);
+  g_autofree char *file = g_strconcat (folder, ".safetensors", NULL);
+
+  return *model != '\0' && g_file_test (folder, G_FILE_TEST_IS_DIR) && g_file_test (file, G_FILE_TEST_EXISTS);
+}
+
+static void
+add_test (const char *name, const char *engine, gboolean single_file)
+{
+  g_autofree char *path = g_strdup_printf ("/cases/%s%s/%s", engine, single_file ? "-single-file" : "", name);
+  Case *c = g_new0 (Case, 1);
+
+  *c = (Case){ g_strdup (name), engine, single_file };
+  g_test_add_data_func_full (path, c, test_case, case_free);
+}
+
 static void
 add_case (const char *root, const char *name, const char *engine, GHashTable *found)
 {
   g_autofree char *path = g_build_filename (root, "cases", name, "case.json", NULL);
-  g_autofree char *test = g_strdup_printf ("/cases/%s/%s", engine, name);
   g_autoptr (JsonParser) parser = json_parser_new ();
   JsonObject *json;
-  const char *component;
-  Case *c;
 
   if (!json_parser_load_from_file (parser, path, NULL))
     return;
   json = json_node_get_object (json_parser_get_root (parser));
-  component = json_object_get_string_member (json, "component");
-  if (!g_strv_contains (components, component))
+  if (!g_strv_contains (components, json_object_get_string_member (json, "component")))
     return;
-  c = g_new0 (Case, 1);
-  *c = (Case){ g_strdup (name), engine };
   g_hash_table_add (found, g_strdup (name));
-  g_test_add_data_func_full (test, c, test_case, case_free);
+  add_test (name, engine, FALSE);
+  if (is_twofold (root, json))
+    add_test (name, engine, TRUE);
 }
 
 static void
