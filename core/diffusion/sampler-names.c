@@ -22,7 +22,7 @@ static const Name samplers[] = {
   { "dpm2_a", "DPM2 a", "|dpm2ancestral|kdpm2ancestraldiscretescheduler|" },
   { "dpmpp_2s_a", "DPM++ 2S a", "|dpmpp2sancestral|" },
   { "dpmpp_sde", "DPM++ SDE", "|dpmsolversdescheduler|dpmppsdegpu|" },
-  { "dpmpp_2m", "DPM++ 2M", "|dpmsolvermultistepscheduler|" },
+  { "dpmpp_2m", "DPM++ 2M", "|dpmsolvermultistepscheduler|dpmsolverpp|" },
   { "dpmpp_2m_sde", "DPM++ 2M SDE", "|dpmpp2msdegpu|" },
   { "dpmpp_3m_sde", "DPM++ 3M SDE", "|dpmpp3msdegpu|" },
   { "lms", "LMS", "|lmsdiscretescheduler|" },
@@ -33,8 +33,8 @@ static const Name samplers[] = {
 };
 
 static const Name sigmas[] = {
-  { "karras", "Karras", NULL },
-  { "exponential", "Exponential", NULL },
+  { "karras", "Karras", "|k|ka|" },
+  { "exponential", "Exponential", "|exp|" },
   { "polyexponential", "Polyexponential", NULL },
   { "normal", "Normal", "|uniform|" },
   { "sgm_uniform", "SGM Uniform", NULL },

@@ -13,6 +13,40 @@ sumi_sampler_ancestral (double from, double to, double eta)
   return (SumiAncestral){ .down = sqrt (to * to - up * up), .up = up };
 }
 
+SumiAncestral
+sumi_sampler_ancestral_step (const SumiSampler *s, guint step)
+{
+  return sumi_sampler_ancestral (s->steps[step].from.sigma, s->steps[step].to.sigma, s->o.eta);
+}
+
+double
+sumi_sampler_middle_sigma (const SumiSampler *s, guint step)
+{
+  return sqrt (s->steps[step].from.sigma * s->steps[step].to.sigma);
+}
+
+double
+sumi_sampler_ancestral_middle_sigma (const SumiSampler *s, guint step)
+{
+  return sqrt (s->steps[step].from.sigma * sumi_sampler_ancestral_step (s, step).down);
+}
+
+double
+sumi_sampler_ancestral_second_noise (const SumiSampler *s, const SumiSamplerCall *call)
+{
+  return call->stage == 1 ? sumi_sampler_ancestral_step (s, call->step).up : 0.0;
+}
+
+double
+sumi_sampler_sde_noise (const SumiSampler *s, const SumiSamplerCall *call)
+{
+  double h = sumi_sampler_lambda_step (call->from.sigma, call->to.sigma);
+
+  if (!(call->to.sigma > 0.0))
+    return 0.0;
+  return sqrt (call->to.alphas_cumprod) * call->to.sigma * sqrt (-expm1 (-2.0 * s->o.eta * h));
+}
+
 double
 sumi_sampler_churn_noise (const SumiSampler *s, const SumiSamplerCall *call)
 {

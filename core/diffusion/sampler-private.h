@@ -34,8 +34,8 @@ typedef enum
   SUMI_WALK_FIXED_STRIDE, /* DDIM, PNDM: each step lands T / n below, whatever the spacing says */
   SUMI_WALK_CHAIN,        /* DDPM: each lands on the next */
   SUMI_WALK_SIGMAS,       /* Euler and its kin: timesteps between two are allowed, sigma is linear in them */
-  SUMI_WALK_MULTISTEP, /* DPM-Solver, UniPC, DEIS: other leading and linspace timesteps, an integer with Karras too */
-  SUMI_WALK_DISTILLED  /* LCM, TCD: a choice among 50 */
+  SUMI_WALK_MULTISTEP,    /* DPM-Solver, UniPC, DEIS: leading and linspace count one more and leave the lowest out */
+  SUMI_WALK_DISTILLED     /* LCM, TCD: some of the teacher's 50 */
 } SumiWalkKind;
 
 typedef struct _SumiSamplerClass SumiSamplerClass;
@@ -53,7 +53,7 @@ struct _SumiSampler
 
   float *x_start, *eps;                     /* predicted in this call (and clipped); n_values each */
   float *uncond_x_start, *uncond_eps;       /* the same of the unconditional output */
-  float *saved;                             /* x as it was before the first stage; for two-stage samplers */
+  float *saved;                             /* x as it was in an earlier call */
   float *history[SUMI_SAMPLER_MAX_HISTORY]; /* of earlier calls, the last first */
   guint n_history;                          /* how many of them hold something */
   guint last_order;                         /* unipc */
@@ -112,6 +112,15 @@ typedef struct
 } SumiAncestral;
 
 SumiAncestral sumi_sampler_ancestral (double from, double to, double eta);
+SumiAncestral sumi_sampler_ancestral_step (const SumiSampler *s, guint step);
+/* For second_sigma and noise of samplers with two stages: half-way in log sigma to the end of the step, or to the lower
+ * sigma of an ancestral one, whose noise comes with the second call. */
+double sumi_sampler_middle_sigma (const SumiSampler *s, guint step);
+double sumi_sampler_ancestral_middle_sigma (const SumiSampler *s, guint step);
+double sumi_sampler_ancestral_second_noise (const SumiSampler *s, const SumiSamplerCall *call);
+/* sigma_n sqrt (1 - e^(-2 eta h)), h the step in lambda: the noise of DPM-Solver++'s SDE, in the variance-preserving
+ * view. */
+double sumi_sampler_sde_noise (const SumiSampler *s, const SumiSamplerCall *call);
 /* The noise of churning samplers, in the last call of a step: up to the sigma the next one begins with. */
 double sumi_sampler_churn_noise (const SumiSampler *s, const SumiSamplerCall *call);
 /* lambda = log (alpha / sigma) (Lu et al. 2022); how far it goes from one sigma to another, infinite to 0. */

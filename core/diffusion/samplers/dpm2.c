@@ -7,12 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static double
-second_sigma (const SumiSampler *s, guint step)
-{
-  return sqrt (s->steps[step].from.sigma * s->steps[step].to.sigma);
-}
-
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
@@ -25,7 +19,7 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
       return;
     }
   memcpy (s->saved, x, s->o.n_values * sizeof *x);
-  SUMI_SUM (s, x, { 1.0, x }, { second_sigma (s, in->call->step) - from, s->eps }, noise);
+  SUMI_SUM (s, x, { 1.0, x }, { sumi_sampler_middle_sigma (s, in->call->step) - from, s->eps }, noise);
 }
 
 const SumiSamplerClass sumi_sampler_dpm2_class = { .name = "dpm2",
@@ -36,6 +30,6 @@ const SumiSamplerClass sumi_sampler_dpm2_class = { .name = "dpm2",
                                                    .rounds_karras = TRUE,
                                                    .discards_next_to_last = TRUE,
                                                    .eta = -1,
-                                                   .second_sigma = second_sigma,
+                                                   .second_sigma = sumi_sampler_middle_sigma,
                                                    .noise = sumi_sampler_churn_noise,
                                                    .step = step };

@@ -5,28 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-static SumiAncestral
-ancestral (const SumiSampler *s, guint step)
-{
-  return sumi_sampler_ancestral (s->steps[step].from.sigma, s->steps[step].to.sigma, s->o.eta);
-}
-
-static double
-second_sigma (const SumiSampler *s, guint step)
-{
-  return sqrt (s->steps[step].from.sigma * ancestral (s, step).down);
-}
-
-static double
-noise (const SumiSampler *s, const SumiSamplerCall *call)
-{
-  return call->stage == 1 ? ancestral (s, call->step).up : 0.0;
-}
-
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
-  SumiAncestral a = ancestral (s, in->call->step);
+  SumiAncestral a = sumi_sampler_ancestral_step (s, in->call->step);
   double from = in->call->from.sigma;
 
   if (in->call->stage == 1)
@@ -35,7 +17,7 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
       return;
     }
   memcpy (s->saved, x, s->o.n_values * sizeof *x);
-  SUMI_SUM (s, x, { 1.0, x }, { second_sigma (s, in->call->step) - from, s->eps });
+  SUMI_SUM (s, x, { 1.0, x }, { sumi_sampler_ancestral_middle_sigma (s, in->call->step) - from, s->eps });
 }
 
 const SumiSamplerClass sumi_sampler_dpm2_a_class = { .name = "dpm2_a",
@@ -45,6 +27,6 @@ const SumiSamplerClass sumi_sampler_dpm2_a_class = { .name = "dpm2_a",
                                                      .rounds_karras = TRUE,
                                                      .discards_next_to_last = TRUE,
                                                      .eta = 1,
-                                                     .second_sigma = second_sigma,
-                                                     .noise = noise,
+                                                     .second_sigma = sumi_sampler_ancestral_middle_sigma,
+                                                     .noise = sumi_sampler_ancestral_second_noise,
                                                      .step = step };

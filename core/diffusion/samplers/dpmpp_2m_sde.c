@@ -8,16 +8,6 @@
 
 #include <math.h>
 
-static double
-noise (const SumiSampler *s, const SumiSamplerCall *call)
-{
-  double h = sumi_sampler_lambda_step (call->from.sigma, call->to.sigma);
-
-  if (!(call->to.sigma > 0.0))
-    return 0.0;
-  return sqrt (call->to.alphas_cumprod) * call->to.sigma * sqrt (-expm1 (-2.0 * s->o.eta * h));
-}
-
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
@@ -30,7 +20,7 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
   if (sumi_sampler_usable_order (s, call, 2) > 1)
     c_1 = c * h / (2.0 * sumi_sampler_lambda_step (s->steps[call->step - 1].from.sigma, from));
   SUMI_SUM (s, x, { c_x, x }, { c + c_1, s->x_start }, { -c_1, s->history[0] },
-            { in->noise != NULL ? noise (s, call) : 0.0, in->noise });
+            { in->noise != NULL ? sumi_sampler_sde_noise (s, call) : 0.0, in->noise });
   sumi_sampler_remember (s, s->x_start);
 }
 
@@ -39,5 +29,5 @@ const SumiSamplerClass sumi_sampler_dpmpp_2m_sde_class = { .name = "dpmpp_2m_sde
                                                            .rounds_karras = TRUE,
                                                            .eta = 1,
                                                            .n_history = 1,
-                                                           .noise = noise,
+                                                           .noise = sumi_sampler_sde_noise,
                                                            .step = step };

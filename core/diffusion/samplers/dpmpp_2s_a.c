@@ -8,24 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-static SumiAncestral
-ancestral (const SumiSampler *s, guint step)
-{
-  return sumi_sampler_ancestral (s->steps[step].from.sigma, s->steps[step].to.sigma, s->o.eta);
-}
-
-static double
-second_sigma (const SumiSampler *s, guint step)
-{
-  return sqrt (s->steps[step].from.sigma * ancestral (s, step).down);
-}
-
-static double
-noise (const SumiSampler *s, const SumiSamplerCall *call)
-{
-  return call->stage == 1 ? ancestral (s, call->step).up : 0.0;
-}
-
 /* D + (x - D) to / from: what DPM-Solver++ does with one D. */
 static void
 move (SumiSampler *s, float *out, const float *x, double from, double to, SumiTerm noise)
@@ -36,7 +18,7 @@ move (SumiSampler *s, float *out, const float *x, double from, double to, SumiTe
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
-  SumiAncestral a = ancestral (s, in->call->step);
+  SumiAncestral a = sumi_sampler_ancestral_step (s, in->call->step);
   double from = in->call->from.sigma;
 
   if (in->call->stage == 1)
@@ -45,7 +27,7 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
       return;
     }
   memcpy (s->saved, x, s->o.n_values * sizeof *x);
-  move (s, x, x, from, second_sigma (s, in->call->step), (SumiTerm){ 0.0, NULL });
+  move (s, x, x, from, sumi_sampler_ancestral_middle_sigma (s, in->call->step), (SumiTerm){ 0.0, NULL });
 }
 
 const SumiSamplerClass sumi_sampler_dpmpp_2s_a_class = { .name = "dpmpp_2s_a",
@@ -53,6 +35,6 @@ const SumiSamplerClass sumi_sampler_dpmpp_2s_a_class = { .name = "dpmpp_2s_a",
                                                          .sigma_view = TRUE,
                                                          .saves = TRUE,
                                                          .eta = 1,
-                                                         .second_sigma = second_sigma,
-                                                         .noise = noise,
+                                                         .second_sigma = sumi_sampler_ancestral_middle_sigma,
+                                                         .noise = sumi_sampler_ancestral_second_noise,
                                                          .step = step };

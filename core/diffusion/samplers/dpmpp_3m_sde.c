@@ -11,16 +11,6 @@
 
 #include <math.h>
 
-static double
-noise (const SumiSampler *s, const SumiSamplerCall *call)
-{
-  double h = sumi_sampler_lambda_step (call->from.sigma, call->to.sigma);
-
-  if (!(call->to.sigma > 0.0))
-    return 0.0;
-  return sqrt (call->to.alphas_cumprod) * call->to.sigma * sqrt (-expm1 (-2.0 * s->o.eta * h));
-}
-
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
@@ -45,7 +35,7 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
     }
   SUMI_SUM (s, x, { alpha / sqrt (call->from.alphas_cumprod) * exp (-u), x },
             { alpha * (c_a - expm1 (-u)), s->x_start }, { alpha * (c_b - c_a), s->history[0] },
-            { -alpha * c_b, s->history[1] }, { in->noise != NULL ? noise (s, call) : 0.0, in->noise });
+            { -alpha * c_b, s->history[1] }, { in->noise != NULL ? sumi_sampler_sde_noise (s, call) : 0.0, in->noise });
   sumi_sampler_remember (s, s->x_start);
 }
 
@@ -55,5 +45,5 @@ const SumiSamplerClass sumi_sampler_dpmpp_3m_sde_class = { .name = "dpmpp_3m_sde
                                                            .discards_next_to_last = TRUE,
                                                            .eta = 1,
                                                            .n_history = 2,
-                                                           .noise = noise,
+                                                           .noise = sumi_sampler_sde_noise,
                                                            .step = step };

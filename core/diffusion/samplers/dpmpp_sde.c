@@ -6,19 +6,13 @@
 #include <math.h>
 #include <string.h>
 
-static double
-second_sigma (const SumiSampler *s, guint step)
-{
-  return sqrt (s->steps[step].from.sigma * s->steps[step].to.sigma);
-}
-
 static SumiAncestral
 ancestral (const SumiSampler *s, const SumiSamplerCall *call)
 {
   gboolean first_of_two = call->stage == 0 && call->to.sigma > 0.0;
 
-  return sumi_sampler_ancestral (call->from.sigma, first_of_two ? second_sigma (s, call->step) : call->to.sigma,
-                                 s->o.eta);
+  return sumi_sampler_ancestral (call->from.sigma,
+                                 first_of_two ? sumi_sampler_middle_sigma (s, call->step) : call->to.sigma, s->o.eta);
 }
 
 static double
@@ -43,6 +37,6 @@ const SumiSamplerClass sumi_sampler_dpmpp_sde_class = { .name = "dpmpp_sde",
                                                         .sigma_view = TRUE,
                                                         .saves = TRUE,
                                                         .eta = 1,
-                                                        .second_sigma = second_sigma,
+                                                        .second_sigma = sumi_sampler_middle_sigma,
                                                         .noise = noise,
                                                         .step = step };
