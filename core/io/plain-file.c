@@ -31,5 +31,8 @@ sumi_plain_file_map (const char *path, GError **error)
   if (!sumi_plain_file_check (path, error))
     return NULL;
   file = g_mapped_file_new (path, FALSE, error);
-  return file != NULL ? g_mapped_file_get_bytes (file) : NULL;
+  if (file == NULL)
+    return NULL;
+  /* Of an empty file there is no mapping: give its readers a place that is no null pointer. */
+  return g_mapped_file_get_length (file) > 0 ? g_mapped_file_get_bytes (file) : g_bytes_new_static ("", 0);
 }

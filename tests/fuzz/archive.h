@@ -13,5 +13,7 @@ typedef struct
 } ArchiveEntry;
 
 GBytes *archive_new (const ArchiveEntry *entries, guint n);
+/* The same with the 64-bit records of archives above 4 GiB. */
+GBytes *archive_new_zip64 (const ArchiveEntry *entries, guint n);
 /* x/data.pkl as given, and x/data/0: 16 floats 0, 1, 2… */
 GBytes *archive_new_torch (const void *pickle, gsize size);
