@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "models/folder.h"
 #include "models/model-store.h"
 
 static const char *const endings[] = { "", ".safetensors", ".pt", ".ckpt", ".bin", ".pth" };
@@ -16,6 +17,8 @@ generate_find_file (const char *option, const char *folder, const char *file, GE
 
   if (g_file_test (file, G_FILE_TEST_IS_REGULAR))
     return g_strdup (file);
+  if (g_file_test (file, G_FILE_TEST_IS_DIR)) /* as diffusers saves a part */
+    return sumi_folder_find_weights (file, error);
   for (guint i = 0; strpbrk (file, "/\\") == NULL && file[0] != '.' && i < G_N_ELEMENTS (endings); i++)
     {
       g_autofree char *name = g_strconcat (file, endings[i], NULL);

@@ -16,7 +16,7 @@ char *
 sumi_folder_find_weights (const char *folder, GError **error)
 {
   /* the best first: whole, in shards, in half precision, a pickle */
-  static const char *const stems[] = { "diffusion_pytorch_model", "model", "pytorch_model" };
+  static const char *const stems[] = { "diffusion_pytorch_model", "model", "pytorch_model", "pytorch_lora_weights" };
   static const char *const endings[]
       = { ".safetensors", ".safetensors.index.json", ".fp16.safetensors", ".safetensors.index.fp16.json",
           ".bin",         ".bin.index.json",         ".fp16.bin" };

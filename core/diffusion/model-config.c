@@ -217,7 +217,7 @@ sumi_model_config_parse (JsonObject *json, SumiModelConfig *c, GError **error)
 
   *c = (SumiModelConfig){ .scale = 1 };
   if (!parse_family (json, &c->family, error) || !sumi_model_object_field (json, "scheduler", FALSE, &scheduler, error)
-      || !parse_parts (json, c, error))
+      || (scheduler != NULL && !sumi_model_check_process (scheduler, error)) || !parse_parts (json, c, error))
     return FALSE;
   if (c->in_channels == 0)
     c->in_channels = c->channels;

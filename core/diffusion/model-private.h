@@ -18,7 +18,9 @@ gboolean sumi_model_parse_unet (JsonObject *json, SumiModelConfig *c, JsonObject
 
 /* What holds without any scheduler configuration; needs c->family. */
 void sumi_model_scheduler_defaults (SumiModelConfig *c);
-/* A diffusers scheduler configuration. */
+/* By the class of a diffusers scheduler configuration: unknown_model for EDM, flow matching and the like. */
+gboolean sumi_model_check_process (JsonObject *json, GError **error);
+/* A diffusers scheduler configuration of a class that passed. */
 gboolean sumi_model_parse_scheduler (JsonObject *json, SumiModelConfig *c, GError **error);
 /* The families of Stable Diffusion. */
 gboolean sumi_model_parse_stable_diffusion (JsonObject *json, SumiModelConfig *c, GError **error);

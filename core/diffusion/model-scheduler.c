@@ -68,6 +68,23 @@ sumi_model_scheduler_defaults (SumiModelConfig *c)
   c->defaults.sampler = sd ? "euler" : "ddim";
 }
 
+gboolean
+sumi_model_check_process (JsonObject *json, GError **error)
+{
+  const char *name = NULL;
+
+  if (!sumi_config_string (json, "_class_name", &name, NULL))
+    return TRUE; /* refused with the other fields */
+  for (guint i = 0; name != NULL && i < G_N_ELEMENTS (classes); i++)
+    if (classes[i].sampler == NULL && strcmp (name, classes[i].class) == 0)
+      {
+        g_set_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL,
+                     "found a model of another noise process (%s), expected one of discrete diffusion", name);
+        return FALSE;
+      }
+  return TRUE;
+}
+
 static gboolean
 read_class (JsonObject *json, SumiModelConfig *c, GError **error)
 {
@@ -78,11 +95,7 @@ read_class (JsonObject *json, SumiModelConfig *c, GError **error)
     return FALSE;
   for (guint i = 0; name != NULL && i < G_N_ELEMENTS (classes); i++)
     if (strcmp (name, classes[i].class) == 0)
-      {
-        if (classes[i].sampler == NULL)
-          return sumi_model_refuse (error, "_class_name: found %s, expected a scheduler of discrete diffusion", name);
-        c->defaults.sampler = classes[i].sampler;
-      }
+      c->defaults.sampler = classes[i].sampler;
   if (g_strcmp0 (algorithm, "sde-dpmsolver++") == 0 && strcmp (c->defaults.sampler, "dpmpp_2m") == 0)
     c->defaults.sampler = "dpmpp_2m_sde";
   return TRUE;

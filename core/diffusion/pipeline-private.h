@@ -150,6 +150,8 @@ gboolean sumi_drawing_set_conditions (SumiDrawing *d, SumiDenoiser *k, const Sum
 
 /* ---- pipeline-image.c ---- */
 gboolean sumi_pipeline_open_vae (SumiPipeline *p, const char *path, GError **error);
+/* Whether the model came without one, and a request has to bring it. */
+gboolean sumi_pipeline_lacks_vae (const SumiPipeline *p);
 /* Picture and mask of the request at the sizes drawn at. */
 gboolean sumi_drawing_read_image (SumiDrawing *d, GError **error);
 /* Draws the start noise of a picture, and encodes what it begins with, in the order of the reference. */

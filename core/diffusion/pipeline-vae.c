@@ -119,6 +119,18 @@ open_file (SumiPipeline *p, const char *path, GError **error)
   return weights != NULL ? sumi_autoencoder_new (&config, weights, "vae.", p->engine, p->threads, error) : NULL;
 }
 
+/* Checkpoints are passed on without their auto-encoder, when it is one that people have anyway. */
+gboolean
+sumi_pipeline_lacks_vae (const SumiPipeline *p)
+{
+  if (!sumi_model_is_stable_diffusion (&p->config))
+    return FALSE;
+  for (guint i = 0; i < sumi_tensor_map_get_size (p->weights); i++)
+    if (g_str_has_prefix (sumi_tensor_map_get_name (p->weights, i), "vae."))
+      return FALSE;
+  return TRUE;
+}
+
 gboolean
 sumi_pipeline_open_vae (SumiPipeline *p, const char *path, GError **error)
 {
@@ -126,6 +138,12 @@ sumi_pipeline_open_vae (SumiPipeline *p, const char *path, GError **error)
 
   if (p->config.scale == 1 || (p->autoencoder != NULL && g_strcmp0 (p->vae, path) == 0))
     return TRUE;
+  if (path == NULL && sumi_pipeline_lacks_vae (p))
+    {
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_TENSOR,
+                   "auto-encoder: found none in the model, expected one of its own file (--vae)");
+      return FALSE;
+    }
   a = path != NULL ? open_file (p, path, error) : open_own (p, error);
   if (a == NULL)
     {

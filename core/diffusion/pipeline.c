@@ -60,7 +60,7 @@ sumi_pipeline_new (SumiTensorMap *weights, JsonObject *config, const SumiPipelin
       || (p->engine = sumi_engine_open (options->engine, error)) == NULL
       || (p->schedule = sumi_model_schedule_new (&p->config, error)) == NULL || !sumi_pipeline_check_weights (p, error)
       || (sumi_pipeline_takes_prompt (p) && !open_conditioner (p, options->merges, error))
-      || !sumi_pipeline_open_vae (p, NULL, error))
+      || (!sumi_pipeline_lacks_vae (p) && !sumi_pipeline_open_vae (p, NULL, error)))
     return NULL;
   return g_steal_pointer (&p);
 }

@@ -285,7 +285,7 @@ test_stable_diffusion_refused (void)
     { "{\"family\":\"sd15\",\"unet\":" SD_UNET ("4", "false", "16", "") ",\"vae\":" SD_VAE "}", SUMI_ERROR_BAD_CONFIG,
       "text_encoder" },
     { "{\"family\":\"sd15\",\"unet\":" SD_UNET ("4", "false", "16", "") "}", SUMI_ERROR_BAD_CONFIG, "vae" },
-    { PLAIN (SCHEDULER ("\"_class_name\":\"EDMEulerScheduler\"")), SUMI_ERROR_BAD_CONFIG, "_class_name" },
+    { PLAIN (SCHEDULER ("\"_class_name\":\"EDMEulerScheduler\"")), SUMI_ERROR_UNKNOWN_MODEL, "EDMEulerScheduler" },
     { PLAIN (SCHEDULER ("\"use_flow_sigmas\":true")), SUMI_ERROR_BAD_CONFIG, "use_flow_sigmas" },
     { PLAIN (SCHEDULER ("\"timestep_type\":\"continuous\"")), SUMI_ERROR_BAD_CONFIG, "timestep_type" },
     { PLAIN (",\"defaults\":{\"sampler\":\"best\"}"), SUMI_ERROR_BAD_CONFIG, "sampler" },

@@ -8,6 +8,7 @@
 #include "io/safetensors.h"
 #include "models/inspection.h"
 #include "models/model-file.h"
+#include "models/model-store.h"
 #include "random-model.h"
 
 static char *
@@ -325,6 +326,30 @@ test_wrong_weights (void)
   g_assert_nonnull (strstr (missing->message, "unet.down_blocks.0.resnets.0.norm1.bias"));
 }
 
+/* A checkpoint without its auto-encoder opens; one is given with the request. */
+static void
+test_no_vae (void)
+{
+  g_autofree char *path = make ("sd15", TRUE, "no-vae.safetensors");
+  g_autoptr (SumiTensorMap) map = sumi_safetensors_open (path, NULL);
+  const SumiPipelineOptions options = { .dtype = SUMI_F32 };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (SumiPipeline) pipeline = NULL;
+
+  for (guint i = sumi_tensor_map_get_size (map); i-- > 0;)
+    {
+      g_autofree char *name = g_strdup (sumi_tensor_map_get_name (map, i));
+
+      if (g_str_has_prefix (name, "first_stage_model."))
+        sumi_tensor_map_remove (map, name);
+    }
+  g_assert_true (sumi_safetensors_save (map, path, NULL));
+  pipeline = sumi_model_open_pipeline (path, &options, &error);
+  g_assert_no_error (error);
+  g_assert_null (sumi_inspection_new (path, "model", &error)); /* it is not whole, though */
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_TENSOR);
+}
+
 /* Other programs write a NAME.json beside a model too. */
 static void
 test_foreign_notes (void)
@@ -349,6 +374,7 @@ main (int argc, char **argv)
   g_test_add_func ("/namings/folders", test_folders);
   g_test_add_func ("/namings/folders-refused", test_folders_refused);
   g_test_add_func ("/namings/wrong-weights", test_wrong_weights);
+  g_test_add_func ("/namings/no-vae", test_no_vae);
   g_test_add_func ("/namings/foreign-notes", test_foreign_notes);
   return g_test_run ();
 }
