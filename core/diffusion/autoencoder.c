@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Pictures <-> latents.  Both ways are the same work: cut the input into tiles (one, where it is small enough), run one
- * plan on each, blend the results.  All tiles of a picture have one size, hence one plan. */
+ * plan on each, blend the results.  All tiles of a picture have one size, hence one plan.
+ *
+ * A network that normalizes over the whole picture, or attends to it, would see another picture in each tile and give
+ * each its own tone.  So patches from all over the picture, together as large as a tile, pass the network first, and
+ * what norms and attention find there holds for every tile. */
 #include "diffusion/autoencoder.h"
 
 #include <math.h>
@@ -8,8 +12,14 @@
 
 #include "diffusion/tiles.h"
 
-#define DEFAULT_TILE 96
+/* The tile of Stable Diffusion's auto-encoder, which is 256 channels wide at the size of the picture: its own size at
+ * 1024 x 1024 is done whole (2.8 GB).  A narrower one gets a tile that takes as much memory. */
+#define DEFAULT_TILE 108
+#define DEFAULT_WIDTH 256.0
+#define MAX_DEFAULT_TILE 512
+#define TAE_WIDTH 64
 #define WHOLE_AREA 1.5 /* tiles: the area up to which a picture is done at once */
+#define N_PATCHES 4    /* along each side that is cut */
 
 /* AutoencoderKL's log-variance is held in this range (Rombach et al. 2022, DiagonalGaussianDistribution). */
 #define MIN_LOGVAR (-30.0f)
@@ -24,7 +34,9 @@ typedef enum
 typedef struct
 {
   Way way;
-  gint64 height, width; /* latents */
+  SumiView view;
+  gint64 n, height, width; /* pictures, and latents of each */
+  gint64 view_places;
   SumiPlan *plan;
 } Compiled;
 
@@ -80,18 +92,22 @@ build_encoder (const SumiAutoencoderConfig *c, SumiModule *m, SumiNode *image)
                                            : sumi_taef2_encoder (m, image);
 }
 
-/* The graph of one picture with so many latents: "in" to "out". */
+/* The graph: "in" to "out". */
 static SumiModule *
-build (const SumiAutoencoder *a, Way way, gint64 height, gint64 width)
+build (const SumiAutoencoder *a, const Compiled *c)
 {
   const gint64 scale = sumi_autoencoder_get_scale (a);
   g_autoptr (SumiGraph) g = sumi_graph_new ();
   SumiModule *m = sumi_module_new (g);
-  SumiShape picture = SUMI_SHAPE (1, 3, height * scale, width * scale);
-  SumiShape latents = SUMI_SHAPE (1, a->config.latent_channels, height, width);
-  SumiNode *x = sumi_input (g, "in", SUMI_REAL, way == ENCODE ? &picture : &latents);
+  SumiShape picture = SUMI_SHAPE (c->n, 3, c->height * scale, c->width * scale);
+  SumiShape latents = SUMI_SHAPE (c->n, a->config.latent_channels, c->height, c->width);
+  SumiNode *x = sumi_input (g, "in", SUMI_REAL, c->way == ENCODE ? &picture : &latents);
 
-  sumi_graph_output (g, "out", way == ENCODE ? build_encoder (&a->config, m, x) : build_decoder (&a->config, m, x));
+  m->view = c->view;
+  m->view_places = c->view_places;
+  x = c->way == ENCODE ? build_encoder (&a->config, m, x) : build_decoder (&a->config, m, x);
+  if (c->view != SUMI_VIEW_SAMPLE)
+    sumi_graph_output (g, "out", x);
   return m;
 }
 
@@ -99,7 +115,7 @@ build (const SumiAutoencoder *a, Way way, gint64 height, gint64 width)
 static gboolean
 check_half (const SumiAutoencoder *a, Way way, GError **error)
 {
-  SumiModule *m = build (a, way, 1, 1);
+  SumiModule *m = build (a, &(Compiled){ way, SUMI_VIEW_WHOLE, 1, 1, 1, 0, NULL });
   gboolean ok = sumi_graph_check (m->graph, error) && sumi_module_check (m, a->weights, a->prefix, error);
 
   sumi_module_free (m);
@@ -121,26 +137,29 @@ set_weights (SumiAutoencoder *a, const SumiModule *m, SumiPlan *plan, GError **e
   return TRUE;
 }
 
-/* The plan for tiles of this size, kept; borrowed. */
+static gboolean
+is_same (const Compiled *a, const Compiled *b)
+{
+  return a->way == b->way && a->view == b->view && a->n == b->n && a->height == b->height && a->width == b->width
+         && a->view_places == b->view_places;
+}
+
+/* The plan of what is wanted (all but the plan itself), kept; borrowed. */
 static SumiPlan *
-peek_plan (SumiAutoencoder *a, Way way, gint64 height, gint64 width, GError **error)
+peek_plan (SumiAutoencoder *a, const Compiled *wanted, GError **error)
 {
   g_autoptr (SumiModule) m = NULL;
   g_autoptr (SumiPlan) plan = NULL;
-  Compiled compiled = { way, height, width, NULL };
+  Compiled compiled = *wanted;
 
   for (guint i = 0; i < a->compiled->len; i++)
-    {
-      const Compiled *c = &g_array_index (a->compiled, Compiled, i);
-
-      if (c->way == way && c->height == height && c->width == width)
-        return c->plan;
-    }
-  if (way == ENCODE && !a->has_encoder)
+    if (is_same (&g_array_index (a->compiled, Compiled, i), wanted))
+      return g_array_index (a->compiled, Compiled, i).plan;
+  if (wanted->way == ENCODE && !a->has_encoder)
     a->has_encoder = check_half (a, ENCODE, error);
-  if (way == ENCODE && !a->has_encoder)
+  if (wanted->way == ENCODE && !a->has_encoder)
     return NULL;
-  m = build (a, way, height, width);
+  m = build (a, wanted);
   if (a->options.packed == NULL)
     a->options.packed = sumi_packed_weights_new (a->engine);
   if (!sumi_graph_check (m->graph, error)
@@ -157,12 +176,15 @@ peek_plan (SumiAutoencoder *a, Way way, gint64 height, gint64 width, GError **er
 /* One picture on its way: `in` has in_unit x in_unit values for each latent place and channel, `out` has out_unit². */
 typedef struct
 {
+  Way way;
   const float *in;
   float *out;
   gint64 in_channels, out_channels;
   guint in_unit, out_unit;
   SumiTiles rows, columns; /* in latents */
-  SumiTensor *tile_in, *tile_out;
+  gint64 patch_rows, patch_columns, patch_height, patch_width;
+  gboolean sampled; /* norms and attention take from the patches what they know of the picture */
+  SumiTensor *tile_in, *tile_out, *patches;
 } Job;
 
 static void
@@ -172,19 +194,57 @@ job_clear (Job *job)
   sumi_tiles_clear (&job->columns);
   g_clear_pointer (&job->tile_in, sumi_tensor_unref);
   g_clear_pointer (&job->tile_out, sumi_tensor_unref);
+  g_clear_pointer (&job->patches, sumi_tensor_unref);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Job, job_clear)
 
+/* What an axis gives to the sample: patches that are together as long as a tile. */
 static void
-copy_tile (const Job *job, guint row, guint column)
+init_patches (const SumiTiles *axis, gint64 *n, gint64 *length)
 {
-  const gint64 u = job->in_unit, height = job->rows.tile * u, width = job->columns.tile * u;
-  const gint64 stride = job->columns.size * u, top = job->rows.starts[row] * u, left = job->columns.starts[column] * u;
-  float *to = sumi_tensor_poke_f32 (job->tile_in);
+  *n = axis->n > 1 ? MIN (N_PATCHES, axis->tile) : 1;
+  *length = axis->tile / *n;
+}
+
+/* Tiles of an input `in` for the result `out`, both (N,C,…), N left to the caller. */
+static gboolean
+job_init (Job *job, const SumiAutoencoder *a, const SumiShape *in, const SumiShape *out, GError **error)
+{
+  const guint scale = sumi_autoencoder_get_scale (a);
+  const gint64 h = (job->way == ENCODE ? out : in)->d[2], w = (job->way == ENCODE ? out : in)->d[3];
+  const gboolean whole = a->tile == 0 || (double)h * w <= WHOLE_AREA * a->tile * a->tile;
+  const gint64 u = job->in_unit = job->way == ENCODE ? scale : 1;
+  const gint64 v = job->out_unit = job->way == ENCODE ? 1 : scale;
+  SumiShape tile, patch;
+
+  job->in_channels = in->d[1];
+  job->out_channels = out->d[1];
+  sumi_tiles_init (&job->rows, h, whole ? h : a->tile, a->tile / 4, job->out_unit);
+  sumi_tiles_init (&job->columns, w, whole ? w : a->tile, a->tile / 4, job->out_unit);
+  init_patches (&job->rows, &job->patch_rows, &job->patch_height);
+  init_patches (&job->columns, &job->patch_columns, &job->patch_width);
+  job->sampled = a->config.kind != SUMI_AUTOENCODER_TAESD && (job->rows.n > 1 || job->columns.n > 1);
+  tile = SUMI_SHAPE (1, job->in_channels, job->rows.tile * u, job->columns.tile * u);
+  patch = SUMI_SHAPE (job->patch_rows * job->patch_columns, job->in_channels, job->patch_height * u,
+                      job->patch_width * u);
+  if ((job->tile_in = sumi_tensor_new (SUMI_F32, &tile, error)) == NULL
+      || (job->sampled && (job->patches = sumi_tensor_new (SUMI_F32, &patch, error)) == NULL))
+    return FALSE;
+  tile = SUMI_SHAPE (1, job->out_channels, job->rows.tile * v, job->columns.tile * v);
+  job->tile_out = sumi_tensor_new (SUMI_F32, &tile, error);
+  return job->tile_out != NULL;
+}
+
+/* The part of the input at these latents, densely. */
+static void
+copy_part (const Job *job, gint64 top, gint64 left, gint64 height, gint64 width, float *to)
+{
+  const gint64 u = job->in_unit, stride = job->columns.size * u;
 
   for (gint64 c = 0; c < job->in_channels; c++)
-    for (gint64 y = 0; y < height; y++, to += width)
-      memcpy (to, job->in + (c * job->rows.size * u + top + y) * stride + left, (gsize)width * sizeof (float));
+    for (gint64 y = 0; y < height * u; y++, to += width * u)
+      memcpy (to, job->in + (c * job->rows.size * u + top * u + y) * stride + left * u,
+              (gsize)(width * u) * sizeof (float));
 }
 
 static void
@@ -205,28 +265,51 @@ blend_tile (const Job *job, guint row, guint column)
       }
 }
 
-/* Tiles of an input `in` for the result `out`, both (N,C,…), N left to the caller. */
-static gboolean
-job_init (Job *job, const SumiAutoencoder *a, Way way, const SumiShape *in, const SumiShape *out, GError **error)
+/* Where patch i of n begins: in the middle of the i-th part of the axis. */
+static gint64
+patch_start (gint64 size, gint64 i, gint64 n, gint64 length)
 {
-  const guint scale = sumi_autoencoder_get_scale (a);
-  const gint64 h = (way == ENCODE ? out : in)->d[2], w = (way == ENCODE ? out : in)->d[3];
-  const gboolean whole = a->tile == 0 || (double)h * w <= WHOLE_AREA * a->tile * a->tile;
-  SumiShape tile;
+  return CLAMP ((2 * i + 1) * size / (2 * n) - length / 2, 0, size - length);
+}
 
-  job->in_channels = in->d[1];
-  job->out_channels = out->d[1];
-  job->in_unit = way == ENCODE ? scale : 1;
-  job->out_unit = way == ENCODE ? 1 : scale;
-  sumi_tiles_init (&job->rows, h, whole ? h : a->tile, a->tile / 4, job->out_unit);
-  sumi_tiles_init (&job->columns, w, whole ? w : a->tile, a->tile / 4, job->out_unit);
-  tile = SUMI_SHAPE (1, job->in_channels, job->rows.tile * job->in_unit, job->columns.tile * job->in_unit);
-  job->tile_in = sumi_tensor_new (SUMI_F32, &tile, error);
-  if (job->tile_in == NULL)
+static void
+copy_patches (const Job *job)
+{
+  float *to = sumi_tensor_poke_f32 (job->patches);
+  const gint64 step = sumi_tensor_get_numel (job->patches) / (job->patch_rows * job->patch_columns);
+
+  for (gint64 i = 0; i < job->patch_rows; i++)
+    for (gint64 j = 0; j < job->patch_columns; j++, to += step)
+      copy_part (job, patch_start (job->rows.size, i, job->patch_rows, job->patch_height),
+                 patch_start (job->columns.size, j, job->patch_columns, job->patch_width), job->patch_height,
+                 job->patch_width, to);
+}
+
+/* Lets a sample of the picture pass the network, and gives what norms and attention saw to the plan of the tiles. */
+static gboolean
+look_at_picture (SumiAutoencoder *a, Job *job, SumiPlan *tiles, GCancellable *cancellable, GError **error)
+{
+  SumiPlan *plan = peek_plan (a,
+                              &(Compiled){ job->way, SUMI_VIEW_SAMPLE, job->patch_rows * job->patch_columns,
+                                           job->patch_height, job->patch_width, 0, NULL },
+                              error);
+
+  if (plan == NULL)
     return FALSE;
-  tile = SUMI_SHAPE (1, job->out_channels, job->rows.tile * job->out_unit, job->columns.tile * job->out_unit);
-  job->tile_out = sumi_tensor_new (SUMI_F32, &tile, error);
-  return job->tile_out != NULL;
+  copy_patches (job);
+  if (!sumi_plan_set (plan, "in", job->patches, error) || !sumi_plan_run (plan, cancellable, error))
+    return FALSE;
+  for (guint i = 0; i < sumi_graph_get_n_outputs (plan->graph); i++)
+    {
+      SumiNode *node;
+      const char *name = sumi_graph_get_output (plan->graph, i, &node);
+      g_autoptr (SumiTensor) value = sumi_plan_get (plan, name, error);
+
+      if (value == NULL || !sumi_plan_set (tiles, name, value, error))
+        return FALSE;
+    }
+  sumi_plan_trim (plan);
+  return TRUE;
 }
 
 /* One picture. */
@@ -236,7 +319,8 @@ job_run (Job *job, SumiPlan *plan, GCancellable *cancellable, GError **error)
   for (guint row = 0; row < job->rows.n; row++)
     for (guint column = 0; column < job->columns.n; column++)
       {
-        copy_tile (job, row, column);
+        copy_part (job, job->rows.starts[row], job->columns.starts[column], job->rows.tile, job->columns.tile,
+                   sumi_tensor_poke_f32 (job->tile_in));
         if (!sumi_plan_set (plan, "in", job->tile_in, error) || !sumi_plan_run (plan, cancellable, error)
             || !sumi_plan_read (plan, "out", job->tile_out, error))
           return FALSE;
@@ -250,21 +334,30 @@ static gboolean
 convert (SumiAutoencoder *a, Way way, const SumiTensor *in, SumiTensor *out, GCancellable *cancellable, GError **error)
 {
   const gint64 n = sumi_tensor_get_shape (in)->d[0];
-  g_auto (Job) job = { NULL };
+  g_auto (Job) job = { .way = way };
+  Compiled wanted = { way, SUMI_VIEW_WHOLE, 1, 0, 0, 0, NULL };
   SumiPlan *plan;
   gboolean ok = TRUE;
 
-  if (!job_init (&job, a, way, sumi_tensor_get_shape (in), sumi_tensor_get_shape (out), error)
-      || (plan = peek_plan (a, way, job.rows.tile, job.columns.tile, error)) == NULL)
+  if (!job_init (&job, a, sumi_tensor_get_shape (in), sumi_tensor_get_shape (out), error))
     return FALSE;
-  for (gint64 i = 0; ok && i < n; i++)
+  wanted.height = job.rows.tile;
+  wanted.width = job.columns.tile;
+  if (job.sampled)
+    {
+      wanted.view = SUMI_VIEW_TILE;
+      wanted.view_places = job.patch_rows * job.patch_columns * job.patch_height * job.patch_width;
+    }
+  plan = peek_plan (a, &wanted, error);
+  for (gint64 i = 0; ok && plan != NULL && i < n; i++)
     {
       job.in = sumi_tensor_peek_f32 (in) + i * sumi_tensor_get_numel (in) / n;
       job.out = sumi_tensor_poke_f32 (out) + i * sumi_tensor_get_numel (out) / n;
-      ok = job_run (&job, plan, cancellable, error);
+      ok = (!job.sampled || look_at_picture (a, &job, plan, cancellable, error))
+           && job_run (&job, plan, cancellable, error);
+      sumi_plan_trim (plan);
     }
-  sumi_plan_trim (plan);
-  return ok;
+  return plan != NULL && ok;
 }
 
 /* ---- what the denoiser calls latents ---- */
@@ -338,6 +431,16 @@ check_config (const SumiAutoencoderConfig *c, GError **error)
   return TRUE;
 }
 
+static guint
+default_tile (const SumiAutoencoderConfig *c)
+{
+  gint64 width = TAE_WIDTH;
+
+  if (c->kind == SUMI_AUTOENCODER_KL)
+    width = MAX (c->vae.block_out_channels[0], c->vae.block_out_channels[MIN (c->vae.n_levels, 2) - 1]);
+  return (guint)CLAMP (DEFAULT_TILE * sqrt (DEFAULT_WIDTH / width), 16, MAX_DEFAULT_TILE);
+}
+
 SumiAutoencoder *
 sumi_autoencoder_new (const SumiAutoencoderConfig *config, SumiTensorMap *weights, const char *prefix,
                       SumiEngine *engine, guint threads, GError **error)
@@ -352,7 +455,7 @@ sumi_autoencoder_new (const SumiAutoencoderConfig *config, SumiTensorMap *weight
   a->prefix = g_strdup (prefix);
   a->engine = sumi_engine_ref (engine);
   a->options = (SumiCompileOptions){ .dtype = SUMI_F32, .threads = threads };
-  a->tile = DEFAULT_TILE;
+  a->tile = default_tile (config);
   a->compiled = g_array_new (FALSE, FALSE, sizeof (Compiled));
   g_array_set_clear_func (a->compiled, compiled_clear);
   return check_half (a, DECODE, error) ? g_steal_pointer (&a) : NULL;

@@ -5,6 +5,8 @@
  * (Ho et al. 2020, "zero init"; Dhariwal & Nichol 2021). */
 #include "nn/blocks.h"
 
+#include "nn/view.h"
+
 #define ZERO_INIT ((SumiInit){ SUMI_INIT_ZEROS, 0 })
 
 SumiNode *
@@ -96,10 +98,17 @@ attention (SumiModule *m, SumiNode *x, SumiNode *context, guint heads, gboolean 
 SumiNode *
 sumi_nn_pixel_attention (SumiModule *m, SumiNode *x, guint heads, guint groups, double eps)
 {
-  SumiNode *h = sumi_nn_to_tokens (m->graph, sumi_nn_group_norm (m, "group_norm", x, groups, eps, SUMI_ACT_NONE));
+  SumiGraph *g = m->graph;
+  SumiNode *h = sumi_nn_to_tokens (g, sumi_nn_group_norm (m, "group_norm", x, groups, eps, SUMI_ACT_NONE));
+  SumiShape tokens = h->shape;
+  SumiNode *context = h;
 
-  h = attention (m, h, h, heads, TRUE, TRUE);
-  return sumi_add (m->graph, x, sumi_nn_from_tokens (m->graph, h, x->shape.d[2], x->shape.d[3]));
+  if (m->view == SUMI_VIEW_SAMPLE)
+    context = h = sumi_reshape (g, h, &SUMI_SHAPE (1, tokens.d[0] * tokens.d[1], tokens.d[2]));
+  if (m->view != SUMI_VIEW_WHOLE)
+    context = sumi_view_share (m, "context", context, &SUMI_SHAPE (1, m->view_places, tokens.d[2]));
+  h = sumi_reshape (g, attention (m, h, context, heads, TRUE, TRUE), &tokens);
+  return sumi_add (g, x, sumi_nn_from_tokens (g, h, x->shape.d[2], x->shape.d[3]));
 }
 
 /* GEGLU (Shazeer 2020): proj gives value and gate, value * gelu (gate); then the way back. */

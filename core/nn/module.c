@@ -2,6 +2,8 @@
 /* Modules: the dotted names of the reference checkpoints, and the layers every network is made of. */
 #include "nn/module.h"
 
+#include "nn/view.h"
+
 #include <math.h>
 #include <stdarg.h>
 
@@ -165,6 +167,8 @@ sumi_nn_group_norm (SumiModule *m, const char *name, SumiNode *x, guint groups, 
   SumiNode *w = layer_param (m, name, "weight", shape, (SumiInit){ SUMI_INIT_ONES, 0 });
   SumiNode *b = layer_param (m, name, "bias", shape, (SumiInit){ SUMI_INIT_ZEROS, 0 });
 
+  if (m->view != SUMI_VIEW_WHOLE)
+    return sumi_view_group_norm (m, name, x, w, b, groups, eps, act);
   return sumi_group_norm (m->graph, x, w, b, groups, eps, act);
 }
 

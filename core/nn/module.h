@@ -29,12 +29,23 @@ typedef struct
   SumiInit init;
 } SumiModuleParam;
 
+/* What of a picture a network is built for.  Norms, and attention of the pixels to each other, depend on the whole
+ * picture; where it does not fit, they take from a sample of it what they would have seen. */
+typedef enum
+{
+  SUMI_VIEW_WHOLE,
+  SUMI_VIEW_SAMPLE, /* the batch is patches of one picture, whose statistics are the graph's outputs "view/NAME" */
+  SUMI_VIEW_TILE    /* a part of a picture, the statistics are inputs of the same names */
+} SumiView;
+
 typedef struct
 {
   SumiGraph *graph;
-  GString *prefix; /* "" or "…." */
-  GArray *params;  /* SumiModuleParam, in order of declaration, each once */
-  GArray *lengths; /* gsize: length of the prefix before each push */
+  SumiView view;
+  gint64 view_places; /* TILE: pixels that the sample had where they attend to each other */
+  GString *prefix;    /* "" or "…." */
+  GArray *params;     /* SumiModuleParam, in order of declaration, each once */
+  GArray *lengths;    /* gsize: length of the prefix before each push */
 } SumiModule;
 
 SumiModule *sumi_module_new (SumiGraph *graph); /* takes a reference */
