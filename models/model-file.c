@@ -117,9 +117,13 @@ read_file (const char *path, SumiTensorMap **weights, JsonObject **config, GErro
 gboolean
 sumi_model_read (const char *path, SumiTensorMap **weights, JsonObject **config, GError **why, GError **error)
 {
+  g_autofree char *base = g_path_get_basename (path), *folder = g_path_get_dirname (path);
+
   *weights = NULL;
   *config = NULL;
   if (g_file_test (path, G_FILE_TEST_IS_DIR))
     return sumi_folder_read (path, weights, config, why, error);
+  if (strcmp (base, "model_index.json") == 0) /* a folder, chosen by its file */
+    return sumi_folder_read (folder, weights, config, why, error);
   return read_file (path, weights, config, why, error);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/evidence.h"
+#include "models/shapes.h"
 
 /* ---- words of a name ---- */
 
@@ -113,7 +114,9 @@ find_prediction (JsonObject *config, const SumiTensorMap *file, const SumiTensor
                                    says_v (text) ? "v_prediction" : "epsilon", text);
       return says_v (text) ? "v_prediction" : "epsilon";
     }
-  if (unet != NULL && strcmp (family, "sd21") == 0 && (deviation = bias_deviation (unet)) > 0)
+  if (unet != NULL && strcmp (family, "sd21") == 0
+      && sumi_shapes_dimension (unet, "input_blocks.0.0.weight", 1) == 4 /* inpainting models of SD 2 predict epsilon */
+      && (deviation = bias_deviation (unet)) > 0)
     {
       *evidence = g_strdup_printf ("%s: the bias of the last self-attention's norm has a standard deviation of %.3f "
                                    "(above 0.09 in models that predict v)",

@@ -80,7 +80,7 @@ assert_refused (const SumiTensorMap *map, const char *what)
 static void
 test_prediction (void)
 {
-  g_autoptr (SumiTensorMap) sdxl = open_full ("sdxl"), sd2 = open_full ("sd21-base");
+  g_autoptr (SumiTensorMap) sdxl = open_full ("sdxl"), sd2 = open_full ("sd21-base"), sd2_v = open_full ("sd21");
   SumiModelConfig c;
 
   detect_config (sdxl, "", &c);
@@ -107,6 +107,12 @@ test_prediction (void)
   detect_config (sd2, "", &c);
   g_assert_cmpint (c.prediction, ==, SUMI_PREDICT_EPSILON);
   g_assert_cmpint (c.width, ==, 64);
+
+  detect_config (sd2_v, "", &c);
+  g_assert_cmpint (c.prediction, ==, SUMI_PREDICT_V);
+  put (sd2_v, "model.diffusion_model.input_blocks.0.0.weight", &SUMI_SHAPE (320, 9, 3, 3));
+  detect_config (sd2_v, "", &c); /* inpainting */
+  g_assert_cmpint (c.prediction, ==, SUMI_PREDICT_EPSILON);
 }
 
 /* ---- few steps ---- */
