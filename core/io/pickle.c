@@ -114,22 +114,22 @@ height (const SumiPickle *p)
   return p->stack->len - (p->marks->len > 0 ? g_array_index (p->marks, guint, p->marks->len - 1) : 0);
 }
 
+static gboolean
+need (const SumiPickle *p, guint n, GError **error)
+{
+  return height (p) >= n || fail (error, SUMI_ERROR_BAD_HEADER, "an instruction without its operands");
+}
+
 static SumiPickleValue *
 pop (SumiPickle *p, GError **error)
 {
-  if (height (p) > 0)
-    return g_ptr_array_steal_index (p->stack, p->stack->len - 1);
-  fail (error, SUMI_ERROR_BAD_HEADER, "an instruction without its operands");
-  return NULL;
+  return need (p, 1, error) ? g_ptr_array_steal_index (p->stack, p->stack->len - 1) : NULL;
 }
 
 static SumiPickleValue *
 peek (SumiPickle *p, GError **error)
 {
-  if (height (p) > 0)
-    return g_ptr_array_index (p->stack, p->stack->len - 1);
-  fail (error, SUMI_ERROR_BAD_HEADER, "an instruction without its operands");
-  return NULL;
+  return need (p, 1, error) ? g_ptr_array_index (p->stack, p->stack->len - 1) : NULL;
 }
 
 /* Moves the n topmost values behind the items of v. */
@@ -280,10 +280,8 @@ op_tuple (SumiPickle *p, guint code, GError **error)
   guint n = code - 0x85 + 1;
   SumiPickleValue *v;
 
-  if (code == 't' && !take_mark (p, &n, error))
+  if (!(code == 't' ? take_mark (p, &n, error) : need (p, n, error)))
     return FALSE;
-  if (code != 't' && height (p) < n)
-    return fail (error, SUMI_ERROR_BAD_HEADER, "an instruction without its operands");
   v = sumi_pickle_new_value (p, SUMI_PICKLE_TUPLE, error);
   if (v == NULL)
     return FALSE;
@@ -296,14 +294,13 @@ static gboolean
 op_add (SumiPickle *p, guint code, GError **error)
 {
   SumiPickleKind kind = code == 'a' || code == 'e' ? SUMI_PICKLE_LIST : SUMI_PICKLE_DICT;
-  guint n = code == 'a' ? 1 : 2, floor;
+  guint n = code == 'a' ? 1 : 2;
   SumiPickleValue *into;
 
-  if ((code == 'e' || code == 'u') && !take_mark (p, &n, error))
+  if (((code == 'e' || code == 'u') && !take_mark (p, &n, error)) || !need (p, n + 1, error))
     return FALSE;
-  floor = p->marks->len > 0 ? g_array_index (p->marks, guint, p->marks->len - 1) : 0;
-  if (p->stack->len < floor + n + 1 || (kind == SUMI_PICKLE_DICT && n % 2 != 0))
-    return fail (error, SUMI_ERROR_BAD_HEADER, "an instruction without its operands");
+  if (kind == SUMI_PICKLE_DICT && n % 2 != 0)
+    return fail (error, SUMI_ERROR_BAD_HEADER, "a key without a value");
   into = g_ptr_array_index (p->stack, p->stack->len - n - 1);
   if (into->kind != kind)
     return fail (error, SUMI_ERROR_BAD_HEADER, "items for something that is not a list or dictionary");
