@@ -164,8 +164,8 @@ sumi_lora_key_split (const char *key, SumiLoraRole *role, SumiLoraDialect *diale
       *dialect = SUMI_LORA_LYCORIS;
       return g_steal_pointer (&path);
     }
-  /* "lora_A.default.weight" */
-  if (before != NULL && find_word (before, weight, role, dialect)
+  /* "lora_A.default.weight"; but "lora_B.bias" is something else */
+  if (before != NULL && strcmp (last, "bias") != 0 && find_word (before, weight, role, dialect)
       && (*dialect == SUMI_LORA_PEFT || *dialect == SUMI_LORA_LYCORIS))
     return g_steal_pointer (&path);
   if (!weight)
@@ -178,8 +178,9 @@ sumi_lora_key_split (const char *key, SumiLoraRole *role, SumiLoraDialect *diale
 gboolean
 sumi_lora_module_is_plausible (const char *module, gboolean *text)
 {
-  static const char *const texts[] = { "lora_te_",      "lora_te1_",       "lora_te2_",   "text_encoder.",
-                                       "text_encoder:", "text_encoder_2.", "text_model.", "lycoris_text_model_" };
+  static const char *const texts[] = { "lora_te_",       "lora_te1_",     "lora_te2_",
+                                       "text_encoder.",  "text_encoder:", "text_encoder_2.",
+                                       "text_encoders.", "text_model.",   "lycoris_text_model_" };
   static const char *const unets[] = {
     "lora_unet_",    "lycoris_",   "oft_unet_",  "unet.",   "unet:",    "diffusion_model.", "model.diffusion_model.",
     "down_blocks.",  "up_blocks.", "mid_block.", "conv_in", "conv_out", "conv_norm_out",    "time_embedding.",

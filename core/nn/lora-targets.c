@@ -105,12 +105,15 @@ spell_text (SumiLoraTargets *t, SumiLoraModule *m, const char *path, gboolean fi
   if (second)
     {
       spell_flat (t, m, "lora_te2_", path);
+      spell (t, m, g_strconcat ("text_encoders.clip_g.transformer.", path, NULL)); /* ComfyUI */
       spell (t, m, g_strconcat ("text_encoder_2.", path, NULL));
     }
   if (!first)
     return;
   spell (t, m, g_strconcat ("text_encoder.", path, NULL));
   spell (t, m, g_strdup (path));
+  spell (t, m, g_strconcat ("text_encoders.clip_l.transformer.", path, NULL));
+  spell (t, m, g_strconcat ("text_encoders.clip_h.transformer.", path, NULL));
   spell_flat (t, m, "lora_te_", path);
   spell_flat (t, m, "lora_te1_", path); /* OneTrainer's for SD 1 too */
   spell_flat (t, m, "lycoris_", path);

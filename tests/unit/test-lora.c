@@ -56,6 +56,8 @@ test_spellings (Fixture *f, gconstpointer data)
       LINEAR ".weight" },
     { "lora_te_text_model_encoder_layers_0_self_attn_q_proj", ".lora_down.weight", ".lora_up.weight", TEXT ".weight" },
     { "lora_te1_text_model_encoder_layers_0_self_attn_q_proj", ".lora_down.weight", ".lora_up.weight", TEXT ".weight" },
+    { "text_encoders.clip_l.transformer.text_model.encoder.layers.0.self_attn.q_proj", ".lora_down.weight",
+      ".lora_up.weight", TEXT ".weight" },
     { TEXT, ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight", TEXT ".weight" },
     { "unet:0", ":down", ":up", LINEAR ".weight" },
     { "text_encoder:2", ":down", ":up", TEXT ".weight" },
@@ -297,11 +299,12 @@ test_unmatched (Fixture *f, gconstpointer data)
   pair (f, LINEAR, SUMI_SHAPE (2, 12), SUMI_SHAPE (8, 2));
   add (f, LINEAR, ".diff_b", SUMI_SHAPE (8)); /* this layer has no bias */
   add (f, LINEAR, ".scalar", SUMI_SHAPE (1));
+  add (f, LINEAR, ".lora_B.bias", SUMI_SHAPE (8));
   add (f, "lora_unet_nowhere", ".lora_up.weight", SUMI_SHAPE (8, 2));
   l = load_error (f, &error);
   g_assert_no_error (error);
   g_assert_cmpuint (sumi_lora_get_n_changes (l), ==, 1);
-  g_assert_cmpuint (sumi_lora_peek_unmatched (l)->len, ==, 3);
+  g_assert_cmpuint (sumi_lora_peek_unmatched (l)->len, ==, 4);
 }
 
 /* ---- embeddings that come along ---- */
