@@ -272,25 +272,9 @@ sumi_canonical_from_components (SumiComponents *c, const SumiTensorMap *file, co
       || !add_ldm_text (&w, c, SUMI_COMPONENT_TEXT, &config->text)
       || !add_ldm_text (&w, c, SUMI_COMPONENT_TEXT_2, &config->text_2))
     return NULL;
-  for (guint i = 0; i < c->unknown->len; i++)
-    {
-      const char *name = g_ptr_array_index (c->unknown, i);
-      SumiTensor *t = sumi_tensor_map_peek (file, name);
-
-      if (t != NULL)
-        sumi_tensor_map_set (to, name, t);
-    }
+  for (guint i = 0; i < sumi_tensor_map_get_size (c->unknown); i++)
+    sumi_tensor_map_set (to, sumi_tensor_map_get_name (c->unknown, i), sumi_tensor_map_peek_nth (c->unknown, i));
   return g_steal_pointer (&to);
-}
-
-gboolean
-sumi_canonical_add_ldm_vae (SumiTensorMap *to, const SumiTensorMap *from, guint n_levels, GPtrArray *unknown,
-                            GError **error)
-{
-  const SumiModelConfig none = { 0 };
-  Writer w = { to, unknown, &none, error };
-
-  return add_ldm_part (&w, from, SUMI_COMPONENT_VAE, n_levels, "");
 }
 
 /* ---- diffusers' names ---- */

@@ -18,8 +18,4 @@ SumiTensorMap *sumi_canonical_from_components (SumiComponents *c, const SumiTens
 gboolean sumi_canonical_add_part (SumiTensorMap *to, const SumiTensorMap *from, SumiComponentKind kind,
                                   const SumiModelConfig *config, GPtrArray *ignored, GError **error);
 
-/* An auto-encoder with original names (no prefix) into "vae.…". */
-gboolean sumi_canonical_add_ldm_vae (SumiTensorMap *to, const SumiTensorMap *from, guint n_levels, GPtrArray *unknown,
-                                     GError **error);
-
 G_END_DECLS

@@ -103,7 +103,7 @@ sort_in (SumiComponents *c, const char *name, SumiTensor *t)
   if (sumi_component_is_ignored (name))
     g_ptr_array_add (c->ignored, g_strdup (name));
   else if (p == G_N_ELEMENTS (prefixes))
-    g_ptr_array_add (c->unknown, g_strdup (name));
+    sumi_tensor_map_set (c->unknown, name, t);
   else
     {
       const SumiComponentKind kind = prefixes[p].kind;
@@ -124,7 +124,7 @@ sumi_components_new (const SumiTensorMap *file)
   SumiComponents *c = g_new0 (SumiComponents, 1);
 
   c->ignored = g_ptr_array_new_with_free_func (g_free);
-  c->unknown = g_ptr_array_new_with_free_func (g_free);
+  c->unknown = sumi_tensor_map_new ();
   for (guint k = 0; k < SUMI_N_COMPONENTS; k++)
     c->tensors[k] = sumi_tensor_map_new ();
   for (guint i = 0; i < sumi_tensor_map_get_size (file); i++)
@@ -145,6 +145,6 @@ sumi_components_free (SumiComponents *c)
   for (guint k = 0; k < SUMI_N_COMPONENTS; k++)
     sumi_tensor_map_unref (c->tensors[k]);
   g_ptr_array_unref (c->ignored);
-  g_ptr_array_unref (c->unknown);
+  sumi_tensor_map_unref (c->unknown);
   g_free (c);
 }

@@ -22,7 +22,7 @@ typedef struct
   const char *prefix[SUMI_N_COMPONENTS];     /* what stood before them, for messages; NULL where there are none */
   gboolean open_clip[SUMI_N_COMPONENTS];     /* a text encoder with OpenCLIP's names; else transformers' */
   GPtrArray *ignored;                        /* char*: what training left behind, and nothing is drawn from */
-  GPtrArray *unknown;                        /* char*: of no part that is known */
+  SumiTensorMap *unknown;                    /* of no part that is known */
 } SumiComponents;
 
 SumiComponents *sumi_components_new (const SumiTensorMap *file);

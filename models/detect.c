@@ -194,7 +194,7 @@ cut_down (const SumiTensorMap *unet, const Family *f)
   return "Segmind Vega or another cut-down U-Net";
 }
 
-/* NULL where the U-Net is one of the family as published; what it is else. */
+/* What a U-Net is that is known and not built; NULL: another. */
 static char *
 refuse_unet (const SumiTensorMap *unet, const SumiUnetShapes *s, const Family *f)
 {
@@ -203,7 +203,7 @@ refuse_unet (const SumiTensorMap *unet, const SumiUnetShapes *s, const Family *f
   if (s->in_channels == 5)
     return g_strdup ("a depth-to-image model (5 input channels)");
   if (f == NULL)
-    return g_strdup_printf ("a U-Net with text states %" G_GINT64_FORMAT " wide", s->context);
+    return NULL; /* of no family that is known */
   if (s->label_width > 0 && !has_label (f))
     return g_strdup_printf ("%s unCLIP", f->title);
   if (!s->regular)
@@ -270,7 +270,7 @@ set_unet (JsonObject *config, const SumiUnetShapes *s, const Family *f)
   /* SD 1 has 8 heads everywhere, the others heads of 64 */
   for (guint i = 0; i < s->n_levels; i++)
     heads[i] = strcmp (f->name, "sd15") == 0 ? 8 : MAX ((guint)s->widths[i] / 64, 1);
-  unet = sumi_shapes_unet_config (s, heads, 32, f->name);
+  unet = sumi_shapes_unet_config (s, heads, 32);
   json_object_set_int_member (unet, "sample_size", f->size / 8);
   json_object_set_object_member (config, "unet", unet);
 }
@@ -353,21 +353,29 @@ detect_stable_diffusion (const SumiTensorMap *file, const SumiComponents *c, con
   g_autofree char *refused = NULL;
   const Family *f;
   SumiUnetShapes s;
+  gboolean told;
 
   if (!family_told (known, &f, error))
     return NULL;
   if (!sumi_shapes_unet (unet, &s))
     return unknown (error, "a checkpoint whose U-Net is none of Stable Diffusion's");
-  refused = refuse_unet (unet, &s, f != NULL ? f : family_by_context (s.context));
+  told = f != NULL;
+  if (!told)
+    f = family_by_context (s.context);
+  refused = refuse_unet (unet, &s, f);
   if (refused != NULL)
     return unknown (error, "%s (recognised, not supported)", refused);
-  config = json_object_new ();
-  tell_family (config, &s, f != NULL ? f : family_by_context (s.context), f != NULL);
   if (f == NULL)
-    f = family_by_context (s.context);
+    return unknown (error,
+                    "a U-Net with text states %" G_GINT64_FORMAT
+                    " wide, which no published model has, and no NAME.json "
+                    "beside it",
+                    s.context);
   if (!text_encoders_are_there (c, f, error))
     return NULL;
+  config = json_object_new ();
   json_object_set_string_member (config, "family", f->name);
+  tell_family (config, &s, f, told);
   set_unet (config, &s, f);
   set_vae (config, c, f);
   set_texts (config, c, f);

@@ -164,7 +164,7 @@ block_types (const SumiUnetShapes *s, gboolean up)
 }
 
 JsonObject *
-sumi_shapes_unet_config (const SumiUnetShapes *s, const guint *heads, guint groups, const char *family)
+sumi_shapes_unet_config (const SumiUnetShapes *s, const guint *heads, guint groups)
 {
   JsonObject *c = json_object_new ();
   gint64 n_heads[G_N_ELEMENTS (s->widths)], layers[G_N_ELEMENTS (s->widths)];

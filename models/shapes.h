@@ -26,7 +26,7 @@ typedef struct
 /* FALSE: no U-Net of this kind. */
 gboolean sumi_shapes_unet (const SumiTensorMap *unet, SumiUnetShapes *s);
 /* diffusers' unet/config.json; heads by level. */
-JsonObject *sumi_shapes_unet_config (const SumiUnetShapes *s, const guint *heads, guint groups, const char *family);
+JsonObject *sumi_shapes_unet_config (const SumiUnetShapes *s, const guint *heads, guint groups);
 
 /* diffusers' vae/config.json; NULL: no auto-encoder of this kind (original names). */
 JsonObject *sumi_shapes_vae_config (const SumiTensorMap *vae, double scaling_factor, guint groups);
