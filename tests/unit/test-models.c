@@ -284,6 +284,9 @@ test_inspection (void)
   g_assert_error (error, SUMI_ERROR, SUMI_ERROR_MISSING_TENSOR);
   g_clear_error (&error);
   g_assert_null (sumi_inspection_new (path, "lora", &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_UNKNOWN_MODEL);
+  g_clear_error (&error);
+  g_assert_null (sumi_inspection_new (path, "picture", &error));
   g_assert_error (error, SUMI_ERROR, SUMI_ERROR_USAGE);
 }
 
