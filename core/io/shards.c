@@ -22,6 +22,27 @@ is_plain_name (const char *name)
   return name[0] != '\0' && name[0] != '.' && strpbrk (name, "/\\:") == NULL;
 }
 
+/* What a shard holds and the index does not give to it is a second value of a tensor, or a lost one. */
+static gboolean
+check_listed (const Load *l, const char *file, const SumiTensorMap *shard, GError **error)
+{
+  for (guint i = 0; i < sumi_tensor_map_get_size (shard); i++)
+    {
+      const char *name = sumi_tensor_map_get_name (shard, i);
+      JsonNode *node = json_object_get_member (l->index, name);
+      const char *listed = node != NULL && JSON_NODE_HOLDS_VALUE (node) ? json_node_get_string (node) : NULL;
+
+      if (g_strcmp0 (listed, file) != 0)
+        {
+          g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_HEADER, "%s: found in %s, expected %s%s", name, file,
+                       listed != NULL ? "only in " : "in no shard: the index does not list it",
+                       listed != NULL ? listed : "");
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
 /* Borrowed from the table, which opens each shard once. */
 static SumiTensorMap *
 find_shard (Load *l, const char *file, GError **error)
@@ -44,9 +65,10 @@ find_shard (Load *l, const char *file, GError **error)
     }
   path = g_build_filename (l->folder, file, NULL);
   shard = l->open (path, error);
-  if (shard != NULL)
-    g_hash_table_insert (l->shards, g_strdup (file), shard);
-  return shard;
+  if (shard == NULL)
+    return NULL;
+  g_hash_table_insert (l->shards, g_strdup (file), shard);
+  return check_listed (l, file, shard, error) ? shard : NULL;
 }
 
 static gboolean
@@ -74,31 +96,6 @@ add_tensor (Load *l, SumiTensorMap *map, const char *name, JsonNode *value, GErr
   return TRUE;
 }
 
-/* What a shard holds and the index does not mention there is a second value of a tensor, or a lost one. */
-static gboolean
-check_unlisted (const Load *l, GError **error)
-{
-  GHashTableIter iter;
-  gpointer file, shard;
-
-  g_hash_table_iter_init (&iter, l->shards);
-  while (g_hash_table_iter_next (&iter, &file, &shard))
-    for (guint i = 0; i < sumi_tensor_map_get_size (shard); i++)
-      {
-        const char *name = sumi_tensor_map_get_name (shard, i);
-        const char *listed = json_object_get_string_member_with_default (l->index, name, NULL);
-
-        if (g_strcmp0 (listed, file) != 0)
-          {
-            g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_HEADER, "%s: found in %s, expected %s%s", name,
-                         (const char *)file, listed != NULL ? "only in " : "in no shard: the index does not list it",
-                         listed != NULL ? listed : "");
-            return FALSE;
-          }
-      }
-  return TRUE;
-}
-
 static gboolean
 load_all (Load *l, SumiTensorMap *map, GError **error)
 {
@@ -110,7 +107,7 @@ load_all (Load *l, SumiTensorMap *map, GError **error)
   while (json_object_iter_next_ordered (&iter, &name, &value))
     if (!add_tensor (l, map, name, value, error))
       return FALSE;
-  return check_unlisted (l, error);
+  return TRUE;
 }
 
 /* Texts and numbers, such as "total_size". */
