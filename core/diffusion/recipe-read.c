@@ -183,7 +183,7 @@ read_sampler (SumiRecipe *r, GHashTable *fields)
   if (strcmp (schedule, "Karras (diffusers)") == 0)
     r->request.use_karras_sigmas = TRUE;
   else if (g_ascii_strcasecmp (schedule, "Automatic") == 0)
-    r->request.sigmas = NULL;
+    r->request.sigmas = sumi_sampler_automatic_sigmas (r->request.sampler);
   else if (sumi_sigmas_from_title (schedule) != NULL)
     r->request.sigmas = sumi_sigmas_from_title (schedule);
   else

@@ -65,7 +65,12 @@ test_older (void)
                 { "Euler a", "euler_a", NULL },
                 { "DPM++ SDE Karras", "dpmpp_sde", "karras" },
                 { "DDIM", "ddim", NULL },
-                { "PLMS", "pndm", NULL } };
+                { "PLMS", "pndm", NULL },
+                /* and what "Automatic" is for a sampler there */
+                { "DPM++ 2M, Schedule type: Automatic", "dpmpp_2m", "karras" },
+                { "DPM++ 2M SDE, Schedule type: Automatic", "dpmpp_2m_sde", "exponential" },
+                { "Euler a, Schedule type: Automatic", "euler_a", "normal" },
+                { "DDIM, Schedule type: Automatic", "ddim", NULL } };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     {
