@@ -172,6 +172,15 @@ family_by_architecture (const char *architecture)
   return NULL;
 }
 
+/* The size of the second axis; 0 where there is none, or one that no layer has. */
+static gint64
+columns_of (const SumiTensor *t)
+{
+  const SumiShape *s = t != NULL ? sumi_tensor_get_shape (t) : NULL;
+
+  return s != NULL && s->rank >= 2 && s->d[1] <= G_MAXINT32 ? s->d[1] : 0;
+}
+
 /* Of what the module reads; 0 where the parts do not show it. */
 static gint64
 input_width (const SumiLoraParts *p)
@@ -180,16 +189,10 @@ input_width (const SumiLoraParts *p)
   const SumiTensor *w1 = p->t[SUMI_LORA_LOKR_W1], *w2 = p->t[SUMI_LORA_LOKR_W2];
   const SumiTensor *one = down != NULL ? down : hada != NULL ? hada : diff;
 
-  if (w1 == NULL)
-    w1 = p->t[SUMI_LORA_LOKR_W1_B];
-  if (w2 == NULL)
-    w2 = p->t[SUMI_LORA_LOKR_W2_B];
   if (one != NULL)
-    return sumi_tensor_get_shape (one)->rank >= 2 ? sumi_tensor_get_shape (one)->d[1] : 0;
-  if (w1 == NULL || w2 == NULL || sumi_tensor_get_shape (w1)->rank < 2 || sumi_tensor_get_shape (w2)->rank < 2
-      || sumi_tensor_get_shape (w1)->d[1] > G_MAXINT32 || sumi_tensor_get_shape (w2)->d[1] > G_MAXINT32)
-    return 0;
-  return sumi_tensor_get_shape (w1)->d[1] * sumi_tensor_get_shape (w2)->d[1];
+    return columns_of (one);
+  return columns_of (w1 != NULL ? w1 : p->t[SUMI_LORA_LOKR_W1_B])
+         * columns_of (w2 != NULL ? w2 : p->t[SUMI_LORA_LOKR_W2_B]);
 }
 
 /* Keys and values of the cross-attention read the text: 768 CLIP L, 1024 OpenCLIP H, 2048 both of SDXL. */
@@ -206,9 +209,9 @@ family_by_context (gint64 width)
 static gboolean
 reads_text (const char *module)
 {
-  if (g_str_has_prefix (module,
-                        "unet:")) /* nine a transformer block: attn2's keys and values are the seventh and eighth */
+  if (g_str_has_prefix (module, "unet:"))
     {
+      /* Nine a transformer block: attn2's keys and values are the seventh and eighth. */
       guint64 i = g_ascii_strtoull (module + strlen ("unet:"), NULL, 10) % 9;
       return i == 6 || i == 7;
     }
@@ -274,30 +277,29 @@ other_kind (const SumiLoraContent *c)
 const char *
 sumi_lora_content_family (const SumiLoraContent *c, const SumiTensorMap *file, char **why)
 {
-  const char *version = sumi_tensor_map_get_metadata (file, "ss_base_model_version");
-  const char *architecture = sumi_tensor_map_get_metadata (file, "modelspec.architecture");
-  const char *by_version = version != NULL ? family_by_version (version) : NULL;
-  const char *by_architecture = architecture != NULL ? family_by_architecture (architecture) : NULL;
-  const char *other = other_kind (c), *by_widths;
-  g_autofree char *text = NULL;
+  static const struct
+  {
+    const char *key;
+    const char *(*family) (const char *);
+  } says[] = { { "ss_base_model_version", family_by_version }, { "modelspec.architecture", family_by_architecture } };
+  const char *family, *other;
 
   *why = NULL;
-  if (by_version == NULL && by_architecture == NULL)
+  for (guint i = 0; i < G_N_ELEMENTS (says); i++)
     {
-      by_widths = other == NULL ? family_by_widths (c, why) : NULL;
-      if (by_widths != NULL)
-        return by_widths;
-      if (other != NULL)
-        {
-          *why = g_strdup_printf ("%s is a module of a diffusion transformer", other);
-          return NULL;
-        }
+      const char *value = sumi_tensor_map_get_metadata (file, says[i].key);
+      g_autofree char *text = value != NULL ? shown (value) : NULL;
+
+      if (value == NULL)
+        continue;
+      g_free (*why);
+      *why = g_strdup_printf ("%s is '%s'", says[i].key, text);
+      if ((family = says[i].family (value)) != NULL)
+        return family;
     }
-  if (version == NULL && architecture == NULL)
-    return NULL;
-  text = shown (by_version != NULL || architecture == NULL ? version : architecture);
-  *why = g_strdup_printf (
-      "%s is '%s'", by_version != NULL || architecture == NULL ? "ss_base_model_version" : "modelspec.architecture",
-      text);
-  return by_version != NULL ? by_version : by_architecture;
+  if ((other = other_kind (c)) == NULL)
+    return family_by_widths (c, why);
+  g_free (*why);
+  *why = g_strdup_printf ("%s is a module of a diffusion transformer", other);
+  return NULL;
 }

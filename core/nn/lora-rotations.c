@@ -49,6 +49,7 @@ cayley (gint64 b, double scale, double sign, double *x, double *m)
           x[k * b + j] = x[pivot * b + j];
           x[pivot * b + j] = u;
         }
+#pragma omp parallel for schedule(static) if (b >= 128)
       for (gint64 i = 0; i < b; i++)
         {
           double factor = i == k ? 0 : m[i * b + k] / m[k * b + k];
