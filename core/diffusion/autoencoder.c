@@ -480,6 +480,12 @@ sumi_autoencoder_get_scale (const SumiAutoencoder *a)
   return a->config.kind == SUMI_AUTOENCODER_KL ? 1u << (a->config.vae.n_levels - 1) : 8;
 }
 
+guint
+sumi_autoencoder_get_tile (const SumiAutoencoder *a)
+{
+  return a->tile;
+}
+
 void
 sumi_autoencoder_set_tile (SumiAutoencoder *a, guint tile)
 {

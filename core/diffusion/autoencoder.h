@@ -40,6 +40,7 @@ guint sumi_autoencoder_get_scale (const SumiAutoencoder *a);
  * sample of it, the same for all tiles.  Default: as the memory allows (108 for Stable Diffusion's: up to 1058 x 1058
  * pixels whole in 2.9 GB; more for a narrower network). */
 void sumi_autoencoder_set_tile (SumiAutoencoder *a, guint tile);
+guint sumi_autoencoder_get_tile (const SumiAutoencoder *a);
 /* Frees compiled plans; they are made again when needed. */
 void sumi_autoencoder_trim (SumiAutoencoder *a);
 

@@ -306,6 +306,8 @@ sumi_pipeline_merge_unet (SumiPipeline *p, const GArray *adapters, GError **erro
 
   if (sumi_adapters_equal (p->unet_merged, adapters))
     return TRUE;
+  if (any == NULL) /* what an unfinished run has set is of no use */
+    sumi_pipeline_free_denoisers (p);
   adapters_copy (p->unet_merged, adapters);
   before = g_steal_pointer (&p->unet_stack);
   p->unet_stack = new_stack (p, adapters);

@@ -73,7 +73,7 @@ sumi_pipeline_check_weights (SumiPipeline *p, GError **error)
 /* ---- plans ---- */
 
 static gboolean
-set_parameters (SumiPipeline *p, SumiPlan *plan, GError **error)
+set_parameters (SumiPipeline *p, SumiPlan *plan, GCancellable *cancellable, GError **error)
 {
   for (guint i = 0; i < p->parameters->len; i++)
     {
@@ -83,14 +83,15 @@ set_parameters (SumiPipeline *p, SumiPlan *plan, GError **error)
       if (sumi_plan_has_value (plan, name))
         continue;
       value = sumi_pipeline_parameter (p, name, error);
-      if (value == NULL || !sumi_plan_set (plan, name, value, error))
+      if (value == NULL || !sumi_plan_set (plan, name, value, error)
+          || sumi_set_error_if_cancelled (cancellable, error))
         return FALSE;
     }
   return TRUE;
 }
 
 static SumiDenoiser *
-denoiser_new (SumiPipeline *p, const SumiDenoiserSize *size, GError **error)
+denoiser_new (SumiPipeline *p, const SumiDenoiserSize *size, GCancellable *cancellable, GError **error)
 {
   const SumiModelConfig *c = &p->config;
   SumiCompileOptions options = { .dtype = p->dtype, .threads = p->threads };
@@ -105,7 +106,7 @@ denoiser_new (SumiPipeline *p, const SumiDenoiserSize *size, GError **error)
   k->size = *size;
   if (!sumi_graph_check (m->graph, error)
       || (k->plan = sumi_engine_compile (p->engine, m->graph, &options, error)) == NULL
-      || !set_parameters (p, k->plan, error) || (k->input = sumi_tensor_new (SUMI_F32, &in, error)) == NULL
+      || !set_parameters (p, k->plan, cancellable, error) || (k->input = sumi_tensor_new (SUMI_F32, &in, error)) == NULL
       || (k->output = sumi_tensor_new (SUMI_F32, &out, error)) == NULL
       || (k->timestep = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (size->samples), error)) == NULL)
     return NULL;
@@ -119,7 +120,7 @@ same_size (const SumiDenoiserSize *a, const SumiDenoiserSize *b)
 }
 
 SumiDenoiser *
-sumi_pipeline_denoiser (SumiPipeline *p, const SumiDenoiserSize *size, GError **error)
+sumi_pipeline_denoiser (SumiPipeline *p, const SumiDenoiserSize *size, GCancellable *cancellable, GError **error)
 {
   SumiDenoiser *k = NULL;
 
@@ -130,7 +131,7 @@ sumi_pipeline_denoiser (SumiPipeline *p, const SumiDenoiserSize *size, GError **
     {
       if (p->denoisers->len >= MAX_DENOISERS) /* make room before the new one takes its memory */
         g_ptr_array_set_size (p->denoisers, MAX_DENOISERS - 1);
-      k = denoiser_new (p, size, error);
+      k = denoiser_new (p, size, cancellable, error);
     }
   if (k != NULL)
     g_ptr_array_insert (p->denoisers, 0, k);

@@ -57,6 +57,7 @@ struct _SumiPipeline
 
   SumiConditioner *conditioner; /* NULL: the model takes no prompt */
   SumiAutoencoder *autoencoder; /* NULL: the model draws pixels */
+  guint tile;                   /* its own */
   char *vae;                    /* path of the auto-encoder that is open, NULL: the model's own */
 
   SumiLoraTargets *targets;  /* made when they are first needed */
@@ -118,7 +119,8 @@ void sumi_denoiser_free (SumiDenoiser *k);
 /* Builds the networks once, at the model's own size, and checks the weights against them. */
 gboolean sumi_pipeline_check_weights (SumiPipeline *p, GError **error);
 /* The denoiser of that size with all parameters set: kept from before or compiled now. */
-SumiDenoiser *sumi_pipeline_denoiser (SumiPipeline *p, const SumiDenoiserSize *size, GError **error);
+SumiDenoiser *sumi_pipeline_denoiser (SumiPipeline *p, const SumiDenoiserSize *size, GCancellable *cancellable,
+                                      GError **error);
 void sumi_pipeline_free_denoisers (SumiPipeline *p);
 
 /* ---- pipeline-adapters.c ---- */

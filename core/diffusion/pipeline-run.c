@@ -102,8 +102,8 @@ begin_pictures (SumiDrawing *d, GError **error)
 
   if (!sumi_pipeline_open_vae (p, d->request->vae, error))
     return FALSE;
-  if (p->autoencoder != NULL && d->request->tile > 0)
-    sumi_autoencoder_set_tile (p->autoencoder, d->request->tile);
+  if (p->autoencoder != NULL)
+    sumi_autoencoder_set_tile (p->autoencoder, d->request->tile > 0 ? d->request->tile : p->tile);
   if (!sumi_drawing_read_image (d, error))
     return FALSE;
   for (guint i = 0; i < d->pictures->len; i++)
@@ -185,14 +185,10 @@ drop_repeated_notes (GPtrArray *notes)
 static gboolean
 draw (SumiDrawing *d, GError **error)
 {
-  sumi_drawing_report (d, SUMI_PHASE_LOAD, 0, 1, NULL);
   if (d->pipeline->conditioner != NULL
       && (!sumi_drawing_read_prompts (d, error) || !sumi_drawing_encode_prompts (d, error)))
     return FALSE;
-  if (!begin_pictures (d, error))
-    return FALSE;
-  sumi_drawing_report (d, SUMI_PHASE_LOAD, 1, 1, NULL);
-  return !sumi_set_error_if_cancelled (d->cancellable, error) && sample_pictures (d, error)
+  return begin_pictures (d, error) && !sumi_set_error_if_cancelled (d->cancellable, error) && sample_pictures (d, error)
          && decode_pictures (d, error);
 }
 

@@ -106,7 +106,7 @@ denoiser_for (const Walk *w, const SumiBranch *branches, guint n, GError **error
 
   if (t->states != NULL)
     size.length = sumi_tensor_get_shape (t->states)->d[1];
-  k = sumi_pipeline_denoiser (d->pipeline, &size, error);
+  k = sumi_pipeline_denoiser (d->pipeline, &size, d->cancellable, error);
   if (k == NULL || size.length == 0 || k->conditions == conditions)
     return k;
   k->conditions = 0;
@@ -280,6 +280,23 @@ begin (Walk *w, float *x)
     }
 }
 
+/* What takes its time before the first step is told as loading. */
+static gboolean
+load (const Walk *w, GError **error)
+{
+  SumiBranch branches[3];
+  guint n;
+
+  if (w->first >= w->n_calls)
+    return TRUE;
+  n = branches_at (w, sumi_sampler_get_sigma (w->sampler, w->first), branches);
+  sumi_drawing_report (w->drawing, SUMI_PHASE_LOAD, 0, 1, NULL);
+  if (denoiser_for (w, branches, n, error) == NULL)
+    return FALSE;
+  sumi_drawing_report (w->drawing, SUMI_PHASE_LOAD, 1, 1, NULL);
+  return TRUE;
+}
+
 static void
 tell_strength (const Walk *w)
 {
@@ -309,8 +326,9 @@ sumi_drawing_sample (SumiDrawing *d, guint i, float *x, GError **error)
   tell_strength (&w);
   if (d->request->tap != NULL && d->request->tap->walk != NULL)
     d->request->tap->walk (i, sampler, d->request->tap->user);
-  if (i == 0)
-    d->n_steps = (w.n_calls - w.first) * d->pictures->len;
+  d->n_steps = (w.n_calls - w.first) * d->pictures->len;
+  if (i == 0 && !load (&w, error))
+    return FALSE;
   for (guint call = w.first; call < w.n_calls; call++)
     if (!take_step (&w, call, x, noise, error))
       return FALSE;

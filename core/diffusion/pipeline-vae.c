@@ -153,6 +153,7 @@ sumi_pipeline_open_vae (SumiPipeline *p, const char *path, GError **error)
     }
   g_clear_pointer (&p->autoencoder, sumi_autoencoder_free);
   p->autoencoder = a;
+  p->tile = sumi_autoencoder_get_tile (a);
   g_free (p->vae);
   p->vae = g_strdup (path);
   return TRUE;
