@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#include "io/json.h"
-#include "io/safetensors.h"
 #include "models/model-store.h"
 #include "nn/config.h"
 
@@ -31,74 +29,6 @@ probe_model_path (Probe *p, const char *suffix, GError **error)
   return g_strconcat (p->root, G_DIR_SEPARATOR_S "models" G_DIR_SEPARATOR_S, name, suffix, NULL);
 }
 
-/* ---- folders of Stable Diffusion ---- */
-
-/* Adds the weights of a part of a folder, its name in front of theirs. */
-static gboolean
-add_part (ProbeModel *model, const char *folder, const char *part, const char *file, GError **error)
-{
-  g_autofree char *path = g_build_filename (folder, part, file, NULL);
-  g_autoptr (SumiTensorMap) map = sumi_safetensors_open (path, error);
-
-  for (guint i = 0; map != NULL && i < sumi_tensor_map_get_size (map); i++)
-    {
-      g_autofree char *name = g_strconcat (part, ".", sumi_tensor_map_get_name (map, i), NULL);
-
-      sumi_tensor_map_set (model->weights, name, sumi_tensor_map_peek_nth (map, i));
-    }
-  return map != NULL;
-}
-
-static JsonObject *
-part_config (const char *folder, const char *part, GError **error)
-{
-  g_autofree char *path = g_build_filename (folder, part, "config.json", NULL);
-
-  return g_file_test (path, G_FILE_TEST_EXISTS) ? sumi_json_load (path, error) : NULL;
-}
-
-static gboolean
-open_parts (const char *folder, ProbeModel *model, GError **error)
-{
-  SumiModelConfig *c = &model->config;
-  const struct
-  {
-    const char *name, *file;
-    SumiTextConfig *text;
-  } parts[] = {
-    { "unet", "diffusion_pytorch_model.safetensors", NULL },
-    { "vae", "diffusion_pytorch_model.safetensors", NULL },
-    { "text_encoder", "model.safetensors", &c->text },
-    { "text_encoder_2", "model.safetensors", &c->text_2 },
-  };
-
-  model->weights = sumi_tensor_map_new ();
-  c->family = SUMI_FAMILY_SD1;
-  for (guint i = 0; i < G_N_ELEMENTS (parts); i++)
-    {
-      GError *why = NULL;
-      g_autoptr (JsonObject) json = part_config (folder, parts[i].name, &why);
-      gboolean ok;
-
-      if (json == NULL && why == NULL)
-        continue;
-      if (json == NULL)
-        {
-          g_propagate_error (error, why);
-          return FALSE;
-        }
-      if (parts[i].text != NULL)
-        ok = sumi_text_config_parse (json, parts[i].text, error);
-      else
-        ok = i == 0 ? sumi_unet_config_parse (json, &c->unet, error) : sumi_vae_config_parse (json, &c->vae, error);
-      if (!ok || !add_part (model, folder, parts[i].name, parts[i].file, error))
-        return FALSE;
-    }
-  return TRUE;
-}
-
-/* ---- */
-
 /* Where diffusers' DDPMScheduler leaves the spacing open, it is leading. */
 static void
 complete_scheduler (JsonObject *config)
@@ -115,16 +45,13 @@ probe_model_open (Probe *p, ProbeModel *model, GError **error)
 {
   g_autofree char *folder = probe_model_path (p, "", error);
   g_autofree char *file = folder != NULL ? g_strconcat (folder, ".safetensors", NULL) : NULL;
-  g_autofree char *vae = folder != NULL ? g_build_filename (folder, "vae", NULL) : NULL;
   g_autoptr (JsonObject) config = NULL;
   gboolean is_folder;
 
   *model = (ProbeModel){ NULL };
   if (folder == NULL)
     return FALSE;
-  is_folder = !p->single_file && g_file_test (folder, G_FILE_TEST_IS_DIR);
-  if (is_folder && g_file_test (vae, G_FILE_TEST_IS_DIR))
-    return open_parts (folder, model, error);
+  is_folder = g_file_test (folder, G_FILE_TEST_IS_DIR) && !(p->single_file && g_file_test (file, G_FILE_TEST_EXISTS));
   if (!sumi_model_open (is_folder ? folder : file, &model->weights, &config, error))
     return FALSE;
   if (is_folder)
