@@ -68,6 +68,30 @@ apply (JsonObject *known, JsonObject *config, const char *name, const Field *fie
   return TRUE;
 }
 
+/* The middle has the heads of the last level in every network that can be built. */
+static gboolean
+check_middle (JsonObject *known, GError **error)
+{
+  JsonNode *node = json_object_get_member (known, "unet"), *levels, *middle, *last;
+  guint n;
+
+  if (node == NULL || !JSON_NODE_HOLDS_OBJECT (node))
+    return TRUE;
+  levels = json_object_get_member (json_node_get_object (node), "attention_heads_per_level");
+  middle = json_object_get_member (json_node_get_object (node), "attention_heads_mid");
+  if (levels == NULL || middle == NULL || !JSON_NODE_HOLDS_ARRAY (levels) || !JSON_NODE_HOLDS_VALUE (middle))
+    return TRUE;
+  n = json_array_get_length (json_node_get_array (levels));
+  last = n > 0 ? json_array_get_element (json_node_get_array (levels), n - 1) : NULL;
+  if (last == NULL || !JSON_NODE_HOLDS_VALUE (last) || json_node_get_int (middle) == json_node_get_int (last))
+    return TRUE; /* what is no number is refused with the network's configuration */
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG,
+               "unet: attention_heads_mid: found %" G_GINT64_FORMAT
+               ", expected that of the last level, %" G_GINT64_FORMAT,
+               json_node_get_int (middle), json_node_get_int (last));
+  return FALSE;
+}
+
 gboolean
 sumi_hyper_parameters_apply (JsonObject *known, JsonObject *config, GError **error)
 {
@@ -76,7 +100,7 @@ sumi_hyper_parameters_apply (JsonObject *known, JsonObject *config, GError **err
   for (guint i = 0; i < G_N_ELEMENTS (whole); i++)
     if (json_object_has_member (known, whole[i]))
       json_object_set_member (config, whole[i], json_object_dup_member (known, whole[i]));
-  return apply (known, config, "unet", unet_fields, G_N_ELEMENTS (unet_fields), error)
+  return check_middle (known, error) && apply (known, config, "unet", unet_fields, G_N_ELEMENTS (unet_fields), error)
          && apply (known, config, "vae", vae_fields, G_N_ELEMENTS (vae_fields), error)
          && apply (known, config, "text_encoder", text_fields, G_N_ELEMENTS (text_fields), error)
          && apply (known, config, "text_encoder_2", text_fields, G_N_ELEMENTS (text_fields), error);

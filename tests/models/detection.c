@@ -236,7 +236,9 @@ static void
 test_known (void)
 {
   static const char *const bad[]
-      = { "{\"family\":7}", "{\"family\":\"sd15\",\"unet\":[]}", "{\"family\":\"sd15\",\"text_encoder\":3}" };
+      = { "{\"family\":7}", "{\"family\":\"sd15\",\"unet\":[]}", "{\"family\":\"sd15\",\"text_encoder\":3}",
+          "{\"family\":\"sd15\",\"unet\":{\"attention_heads_per_level\":[8,8,8,8],"
+          "\"attention_heads_mid\":4}}" };
   g_autoptr (SumiTensorMap) map = open_full ("sd15");
   g_autoptr (SumiComponents) parts = sumi_components_new (map);
   g_autoptr (JsonNode) node = json_from_string (
