@@ -390,7 +390,7 @@ detect_stable_diffusion (const SumiTensorMap *file, const SumiComponents *c, con
       adapt_size (config, f);
     }
   if (known == NULL && s.time_cond_width == 0)
-    sumi_variants_distilled (config, name);
+    sumi_variants_distilled (config, name, FALSE);
   return g_steal_pointer (&config);
 }
 

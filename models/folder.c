@@ -223,7 +223,7 @@ read_stable_diffusion (const char *folder, JsonObject *index, const char *pipeli
                          ? "says so"
                          : "says nothing else");
   if (parsed.unet.time_cond_proj_dim == 0)
-    sumi_variants_distilled (c, name);
+    sumi_variants_distilled (c, name, TRUE);
   if (!add_parts (folder, c, &parsed, map, ignored, error))
     return FALSE;
   sumi_evidence_set_ignored (c, ignored);

@@ -179,7 +179,7 @@ is_stability_turbo (const char *words)
 }
 
 void
-sumi_variants_distilled (JsonObject *config, const char *name)
+sumi_variants_distilled (JsonObject *config, const char *name, gboolean own_scheduler)
 {
   g_autofree char *words = words_of (name);
   JsonObject *scheduler = scheduler_of (config), *defaults;
@@ -196,11 +196,12 @@ sumi_variants_distilled (JsonObject *config, const char *name)
         defaults = json_object_new ();
         json_object_set_int_member (defaults, "steps", steps);
         json_object_set_double_member (defaults, "guidance_scale", 1);
-        json_object_set_string_member (defaults, "sampler", distilled[i].sampler);
+        if (!own_scheduler)
+          json_object_set_string_member (defaults, "sampler", distilled[i].sampler);
         if (is_stability_turbo (words))
           json_object_set_int_member (defaults, "sample_size", 512);
         json_object_set_object_member (config, "defaults", defaults);
-        if (scheduler != NULL && distilled[i].spacing != NULL)
+        if (!own_scheduler && scheduler != NULL && distilled[i].spacing != NULL)
           json_object_set_string_member (scheduler, "timestep_spacing", distilled[i].spacing);
         sumi_evidence_add (config, "distilled to few steps: '%s' in its name (%u steps, no guidance)",
                            distilled[i].word, steps);

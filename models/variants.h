@@ -13,7 +13,8 @@ G_BEGIN_DECLS
  * file's metadata, markers and name are looked at. Leaves a prediction_type that is there. */
 void sumi_variants_prediction (JsonObject *config, const SumiTensorMap *file, const SumiTensorMap *unet,
                                const char *name);
-/* Sets "defaults", "scheduler" spacing and size of models whose name says that they were distilled. */
-void sumi_variants_distilled (JsonObject *config, const char *name);
+/* Sets "defaults" of models whose name says that they were distilled; and sampler and spacing, unless the scheduler is
+ * the authors' own. */
+void sumi_variants_distilled (JsonObject *config, const char *name, gboolean own_scheduler);
 
 G_END_DECLS

@@ -261,6 +261,21 @@ test_folders (void)
   assert_same (want, got);
 }
 
+/* A folder's name may say that it was distilled; what its scheduler says stays. */
+static void
+test_distilled_folder (void)
+{
+  g_autofree char *folder = make ("sdxl", FALSE, "some-lightning-2step");
+  g_autoptr (GError) error = NULL;
+  g_autoptr (SumiInspection) i = sumi_inspection_new (folder, NULL, &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpuint (i->config.defaults.steps, ==, 2);
+  g_assert_cmpfloat (i->config.defaults.guidance_scale, ==, 1);
+  g_assert_cmpstr (i->config.defaults.sampler, ==, "euler");
+  g_assert_cmpint (i->config.spacing, ==, SUMI_SPACING_LEADING);
+}
+
 static void
 test_folders_refused (void)
 {
@@ -372,6 +387,7 @@ main (int argc, char **argv)
   g_test_add_func ("/namings/single-files", test_single_files);
   g_test_add_func ("/namings/nothing-is-copied", test_nothing_is_copied);
   g_test_add_func ("/namings/folders", test_folders);
+  g_test_add_func ("/namings/distilled-folder", test_distilled_folder);
   g_test_add_func ("/namings/folders-refused", test_folders_refused);
   g_test_add_func ("/namings/wrong-weights", test_wrong_weights);
   g_test_add_func ("/namings/no-vae", test_no_vae);
