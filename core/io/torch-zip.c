@@ -9,6 +9,7 @@
 
 #define PICKLE_NAME "data.pkl"
 #define LONE_NAME "tensor" /* of a tensor in no dictionary */
+#define NOT_READ "(not read)"
 #define MAX_DEPTH 32
 #define MAX_VISITS SUMI_PICKLE_MAX_STEPS
 #define MAX_TENSORS (1 << 17)
@@ -199,10 +200,11 @@ scalar_text (const SumiPickleValue *v)
     }
 }
 
+/* What nothing is made of is said to be there. */
 static gboolean
 add_metadata (Load *l, const char *name, const SumiPickleValue *v, GError **error)
 {
-  g_autofree char *text = scalar_text (v);
+  g_autofree char *text = v->kind == SUMI_PICKLE_OTHER ? g_strdup (NOT_READ) : scalar_text (v);
   gsize size;
 
   if (text == NULL)

@@ -534,7 +534,7 @@ test_gguf_original_shape (void)
     }
 }
 
-/* 1000 texts of 1 MiB, all of which would be kept. */
+/* 40 texts of 1 MiB, all of which would be kept. */
 static void
 test_gguf_texts (void)
 {

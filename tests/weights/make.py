@@ -82,7 +82,8 @@ def make_lightning():
         net.bias.zero_()
     checkpoint = {'epoch': 3, 'global_step': 875000, 'pytorch-lightning_version': '1.4.2',
                   'callbacks': {module.ModelCheckpoint: {'monitor': 'val/loss', 'best': np.float64(0.5),
-                                                         'path': None, 'score': torch.tensor(0.25)}},
+                                                         'path': None, 'score': torch.tensor(0.25),
+                                                         'history': np.arange(3)}},
                   'optimizer_states': [{'state': {0: {'step': 7, 'exp_avg': torch.ones(2, 3)}},
                                         'param_groups': [{'lr': 1e-4, 'betas': (0.9, 0.999), 'amsgrad': False,
                                                           'huge': 1 << 80, 'negative': -70000}]}],
@@ -96,7 +97,9 @@ def make_lightning():
                 'optimizer_states.0.param_groups.0.betas.0': '0.90000000000000002',
                 'optimizer_states.0.param_groups.0.betas.1': '0.999',
                 'optimizer_states.0.param_groups.0.amsgrad': 'False',
-                'optimizer_states.0.param_groups.0.negative': '-70000'}
+                'optimizer_states.0.param_groups.0.negative': '-70000',
+                'optimizer_states.0.param_groups.0.huge': '(not read)',
+                'callbacks.ModelCheckpoint.best': '(not read)', 'callbacks.ModelCheckpoint.history': '(not read)'}
     return checkpoint, expected, metadata
 
 
