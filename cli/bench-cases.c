@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The cases of `sumi bench`: products at the sizes of Stable Diffusion's U-Net, and a training step of the simple
- * U-Net. */
+/* The cases of `sumi bench`: products at the sizes of Stable Diffusion's U-Net, a training step of the simple U-Net,
+ * and Stable Diffusion 1.5's networks at 512x512. */
 #include "bench.h"
 
 #include "graph/autodiff.h"
@@ -124,6 +124,59 @@ build_simple_unet (void)
   return g;
 }
 
+/* A guided step: with and without the prompt at once. */
+static SumiGraph *
+build_sd15_unet (void)
+{
+  const SumiUnetConfig config = {
+    .in_channels = 4,
+    .out_channels = 4,
+    .n_levels = 4,
+    .block_out_channels = { 320, 640, 1280, 1280 },
+    .layers_per_block = 2,
+    .norm_num_groups = 32,
+    .norm_eps = 1e-5,
+    .flip_sin_to_cos = TRUE,
+    .downsample_padding = 1,
+    .attention = { TRUE, TRUE, TRUE, FALSE },
+    .heads = { 8, 8, 8, 8 },
+    .cross_attention_dim = 768,
+    .transformer_layers = { 1, 1, 1, 1 },
+  };
+  SumiGraph *g = sumi_graph_new ();
+  g_autoptr (SumiModule) m = sumi_module_new (g);
+  SumiNode *x = sumi_input (g, "sample", SUMI_REAL, &SUMI_SHAPE (2, 4, 64, 64));
+  SumiNode *t = sumi_input (g, "timestep", SUMI_REAL, &SUMI_SHAPE (2));
+  const SumiUnetConditioning text
+      = { .encoder_hidden_states = sumi_input (g, "states", SUMI_REAL, &SUMI_SHAPE (2, 77, 768)) };
+
+  sumi_graph_output (g, "y", sumi_unet (m, &config, x, t, &text));
+  return g;
+}
+
+static SumiGraph *
+build_sd15_decoder (void)
+{
+  const SumiVaeConfig config = {
+    .in_channels = 3,
+    .out_channels = 3,
+    .latent_channels = 4,
+    .n_levels = 4,
+    .block_out_channels = { 128, 256, 512, 512 },
+    .layers_per_block = 2,
+    .norm_num_groups = 32,
+    .mid_attention = TRUE,
+    .quant_conv = TRUE,
+    .post_quant_conv = TRUE,
+  };
+  SumiGraph *g = sumi_graph_new ();
+  g_autoptr (SumiModule) m = sumi_module_new (g);
+  SumiNode *x = sumi_input (g, "latents", SUMI_REAL, &SUMI_SHAPE (1, 4, 64, 64));
+
+  sumi_graph_output (g, "y", sumi_vae_decoder (m, &config, x));
+  return g;
+}
+
 static const SumiBenchCase cases[] = {
   { "matmul", "matrix product 4096 x 4096 x 4096", SUMI_F32, build_matmul },
   { "conv-320", "3x3 convolution, 2 pictures 64x64, 320 channels", SUMI_F32, build_conv_320 },
@@ -140,6 +193,10 @@ static const SumiBenchCase cases[] = {
   { "linear-bf16", "linear layer, 8192 tokens, 320 to 2560", SUMI_BF16, build_linear },
   { "attention-bf16", "attention, 4096 tokens, 8 heads of 40", SUMI_BF16, build_attention },
   { "simple-unet-bf16", "training step of the simple U-Net, base 64, 32x32", SUMI_BF16, build_simple_unet, UNET_BATCH },
+  { "sd15-unet", "guided step of SD 1.5 at 512x512", SUMI_F32, build_sd15_unet, .large = TRUE },
+  { "sd15-unet-bf16", "guided step of SD 1.5 at 512x512", SUMI_BF16, build_sd15_unet, .large = TRUE },
+  { "sd15-decoder", "decoder of SD 1.5 to 512x512", SUMI_F32, build_sd15_decoder, .large = TRUE },
+  { "sd15-decoder-bf16", "decoder of SD 1.5 to 512x512", SUMI_BF16, build_sd15_decoder, .large = TRUE },
 };
 
 const SumiBenchCase *
@@ -169,13 +226,18 @@ trained_clear (gpointer data)
   g_clear_pointer (&t->v, sumi_tensor_unref);
 }
 
+/* In [-0.1, 0.1): a linear congruential generator (Knuth's MMIX), for a billion values are soon wanted. */
 static SumiTensor *
-random_tensor (const SumiShape *shape, GRand *random, GError **error)
+random_tensor (const SumiShape *shape, guint64 *state, GError **error)
 {
   SumiTensor *t = sumi_tensor_new (SUMI_F32, shape, error);
+  float *x = t != NULL ? sumi_tensor_poke_f32 (t) : NULL;
 
   for (gint64 i = 0; t != NULL && i < sumi_tensor_get_numel (t); i++)
-    sumi_tensor_poke_f32 (t)[i] = (float)g_rand_double_range (random, -0.1, 0.1);
+    {
+      *state = *state * 6364136223846793005u + 1442695040888963407u;
+      x[i] = (float)(*state >> 40) * 0x1p-24f * 0.2f - 0.1f;
+    }
   return t;
 }
 
@@ -183,12 +245,12 @@ random_tensor (const SumiShape *shape, GRand *random, GError **error)
 static gboolean
 set_leaves (SumiPlan *p, SumiGraph *g, GArray *trained, GError **error)
 {
-  g_autoptr (GRand) random = g_rand_new_with_seed (1);
+  guint64 random = 1;
 
   for (guint i = 0; i < sumi_graph_get_size (g); i++)
     {
       const SumiNode *n = sumi_graph_peek (g, i);
-      g_autoptr (SumiTensor) value = n->name != NULL ? random_tensor (&n->shape, random, error) : NULL;
+      g_autoptr (SumiTensor) value = n->name != NULL ? random_tensor (&n->shape, &random, error) : NULL;
 
       if (n->name == NULL)
         continue;

@@ -54,7 +54,7 @@ summarise (const SumiBenchCase *c, GArray *times, guint64 flops, const SumiBench
 static void
 print_result (const Result *r)
 {
-  printf ("%-17s %9.2f ms  best %9.2f ms", r->c->name, r->median * 1e3, r->best * 1e3);
+  printf ("%-18s %9.2f ms  best %9.2f ms", r->c->name, r->median * 1e3, r->best * 1e3);
   if (r->speed > 0)
     printf ("  %7.1f GFLOP/s  %5.1f %% of peak", r->speed * 1e-9, r->share * 100);
   if (r->c->pictures > 0)
@@ -112,7 +112,7 @@ find_case (const char *name)
   return NULL;
 }
 
-/* The named cases, or all that this machine's instructions allow. */
+/* The named cases, or all but the large ones that this machine's instructions allow. */
 static GPtrArray *
 choose (char **names, guint n_names)
 {
@@ -124,7 +124,7 @@ choose (char **names, guint n_names)
   for (guint i = 0; i < n_names; i++)
     g_ptr_array_add (chosen, (gpointer)find_case (names[i]));
   for (guint i = 0; n_names == 0 && i < n; i++)
-    if (bf16 || cases[i].dtype == SUMI_F32)
+    if (!cases[i].large && (bf16 || cases[i].dtype == SUMI_F32))
       g_ptr_array_add (chosen, (gpointer)&cases[i]);
   return chosen;
 }

@@ -22,6 +22,7 @@ typedef struct
   SumiDType dtype;
   SumiGraph *(*build) (void);
   guint pictures; /* of one run, for cases that are told in pictures per second; they take a training step */
+  gboolean large; /* takes gigabytes: measured when it is named */
 } SumiBenchCase;
 
 /* bench-cases.c */

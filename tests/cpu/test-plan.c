@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The cpu engine as a whole: views, aliasing, layouts, memory, threads, errors. */
 #include <gio/gio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "graph/autodiff.h"
 #include "plans.h"
@@ -310,6 +312,54 @@ test_out_of_memory (void)
   g_assert_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY);
 }
 
+/* Sanitizers take more address space than any limit leaves. */
+#if !defined(__SANITIZE_ADDRESS__)
+/* 64 MiB for values, for the input and for the parameter; what comes last does not fit into `room`. */
+static void
+expect_limited (rlim_t room, const char *what)
+{
+  g_autoptr (SumiGraph) g = sumi_graph_new ();
+  SumiNode *x = input (g, "x", &SUMI_SHAPE (1 << 12, 1 << 12)),
+           *w = sumi_param (g, "w", &SUMI_SHAPE (1 << 12, 1 << 12));
+  g_autoptr (SumiEngine) e = sumi_engine_open ("cpu", NULL);
+  g_autoptr (SumiPackedWeights) packed = sumi_packed_weights_new (e);
+  g_autoptr (SumiPlan) p = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autofree char *text = NULL;
+  struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+  gsize pages;
+
+  sumi_graph_output (g, "y", sumi_add (g, sumi_affine (g, x, 2, 0), w));
+  g_assert_true (g_file_get_contents ("/proc/self/statm", &text, NULL, NULL));
+  pages = g_ascii_strtoull (text, NULL, 10);
+  limit.rlim_cur = pages * (gsize)sysconf (_SC_PAGESIZE) + room;
+  g_assert_cmpint (setrlimit (RLIMIT_AS, &limit), ==, 0);
+  p = sumi_engine_compile (e, g, &(SumiCompileOptions){ .packed = packed }, &error);
+  limit.rlim_cur = RLIM_INFINITY;
+  setrlimit (RLIMIT_AS, &limit);
+  g_assert_null (p);
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY);
+  g_assert_nonnull (strstr (error->message, what));
+  p = sumi_engine_compile (e, g, &(SumiCompileOptions){ .packed = packed }, NULL); /* nothing is left behind */
+  g_assert_false (sumi_plan_has_value (p, "w"));
+  plans_set_all (p, g, 1);
+  plans_run (p);
+}
+
+static void
+test_limits (void)
+{
+  if (g_test_subprocess ())
+    {
+      expect_limited (32 << 20, "memory for values");
+      expect_limited (160 << 20, "memory for parameters");
+      return;
+    }
+  g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+  g_test_trap_assert_passed ();
+}
+#endif
+
 static void
 test_errors (void)
 {
@@ -350,6 +400,9 @@ main (int argc, char **argv)
   g_test_add_func ("/cpu/threads", test_threads);
   g_test_add_func ("/cpu/cancel", test_cancel);
   g_test_add_func ("/cpu/out-of-memory", test_out_of_memory);
+#if !defined(__SANITIZE_ADDRESS__)
+  g_test_add_func ("/cpu/limits", test_limits);
+#endif
   g_test_add_func ("/cpu/errors", test_errors);
   return g_test_run ();
 }

@@ -113,15 +113,11 @@ is_gradient (const SumiNode *n)
 static gboolean
 is_small (const SumiNode *n)
 {
-  gint64 samples = MAX (n->shape.rank > 0 ? n->shape.d[0] : 1, 1);
-  guint64 flops = sumi_node_flops (n);
+  guint64 flops = sumi_node_flops (n), samples = n->shape.rank > 0 ? (guint64)n->shape.d[0] : 1;
 
-  if (n->op == SUMI_OP_SDPA)
-    flops = 4 * (guint64)(n->src[0]->shape.d[1] * n->src[1]->shape.d[1] * n->src[0]->shape.d[2] * samples);
-  else if (!is_product (n))
-    return FALSE;
-  return flops / (guint64)samples <= SMALL_PRODUCT
-         || (n->op != SUMI_OP_SDPA && flops / (guint64)sumi_shape_numel (&n->shape) <= 2 * SHORT_SUM);
+  if (is_product (n))
+    return flops <= SMALL_PRODUCT * samples || flops <= 2 * SHORT_SUM * (guint64)sumi_shape_numel (&n->shape);
+  return n->op == SUMI_OP_SDPA && flops <= SMALL_PRODUCT * samples;
 }
 
 static gboolean

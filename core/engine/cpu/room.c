@@ -38,33 +38,35 @@ free_memory (void)
   return available > 0 ? available + meminfo (text, "SwapFree:") : physical_memory ();
 }
 
-static gboolean
-refuse (gsize size, gsize limit, const char *what, GError **error)
+gboolean
+sumi_cpu_check_free (gsize size, const char *what, GError **error)
 {
-  g_autofree char *need = g_format_size (size), *have = g_format_size (limit);
+  gsize limit = free_memory ();
+  g_autofree char *need = NULL, *have = NULL;
 
+  if (size <= limit)
+    return TRUE;
+  need = g_format_size (size);
+  have = g_format_size (limit);
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY, "%s: found %s free, expected %s", what, have, need);
   return FALSE;
 }
 
 gboolean
-sumi_cpu_check_free (gsize size, const char *what, GError **error)
-{
-  gsize limit = free_memory ();
-
-  return size <= limit || refuse (size, limit, what, error);
-}
-
-gboolean
 sumi_cpu_map (SumiCpuRoom *room, gsize size, const char *what, GError **error)
 {
-  gsize limit = physical_memory (), length = MAX (size, 1);
+  gsize length = MAX (size, 1);
   void *at = MAP_FAILED;
 
-  if (size <= limit)
+  if (length <= physical_memory ())
     at = mmap (NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED)
-    return refuse (size, limit, what, error);
+    {
+      g_autofree char *need = g_format_size (size);
+
+      g_set_error (error, SUMI_ERROR, SUMI_ERROR_OUT_OF_MEMORY, "%s: found no room for %s on this machine", what, need);
+      return FALSE;
+    }
   madvise (at, length, MADV_HUGEPAGE);
   *room = (SumiCpuRoom){ at, length };
   return TRUE;

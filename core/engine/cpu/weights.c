@@ -208,6 +208,34 @@ want_staging (SumiCpuWeights *w, gsize size, GError **error)
   return sumi_cpu_map (&w->staging, size, "memory to pack a parameter", error);
 }
 
+#define PIECES 32
+
+/* To floats, by rows: some dtypes take longer than it takes to read them. */
+static void
+convert (const SumiTensor *value, float *out)
+{
+  const SumiShape *shape = sumi_tensor_get_shape (value);
+  gint64 rows = shape->rank > 0 ? shape->d[0] : 0, each = (rows + PIECES - 1) / PIECES;
+  gint64 row = rows > 0 ? sumi_tensor_get_numel (value) / rows : 0;
+  SumiTensor *pieces[PIECES] = { NULL };
+  int n = 0;
+
+  for (gint64 start = 0; row * rows >= 1 << 16 && start < rows; start += each, n++)
+    {
+      pieces[n] = sumi_tensor_slice0 ((SumiTensor *)value, start, MIN (each, rows - start), NULL);
+      if (pieces[n] == NULL) /* blocks of a quantised dtype that go across rows */
+        break;
+    }
+  if (n == 0 || n * each < rows)
+    sumi_tensor_to_f32 (value, out);
+  else
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < n; i++)
+      sumi_tensor_to_f32 (pieces[i], out + i * each * row);
+  for (int i = 0; i < n; i++)
+    sumi_tensor_unref (pieces[i]);
+}
+
 static gsize
 scratch_of (const GPtrArray *forms)
 {
@@ -251,7 +279,7 @@ sumi_cpu_weights_set (SumiCpuWeights *w, const SumiKernels *k, const char *name,
     return FALSE;
   data = direct ? (float *)sumi_tensor_peek_f32 (value) : (float *)w->staging.at;
   if (!direct)
-    sumi_tensor_to_f32 (value, data);
+    convert (value, data);
   for (guint i = 0; i < forms->len; i++)
     if (!make_form (w, forms->pdata[i], data, w->staging.at + room, error))
       return FALSE;
