@@ -130,6 +130,58 @@ test_values (gconstpointer engine)
   g_assert_cmpuint (parameters, >=, 15 * sizeof (float));
 }
 
+/* d = 0.5, then 32 integers from `first`, in each of n blocks */
+static SumiTensor *
+quantised (const SumiShape *shape, gint8 first)
+{
+  GByteArray *blocks = g_byte_array_new ();
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GError) error = NULL;
+  SumiTensor *t;
+
+  for (gint64 i = 0; i < sumi_shape_numel (shape) / 32; i++)
+    {
+      g_byte_array_append (blocks, (const guint8[]){ 0x00, 0x38 }, 2);
+      for (gint8 k = 0; k < 32; k++)
+        g_byte_array_append (blocks, (const guint8[]){ (guint8)(first + k) }, 1);
+      first++;
+    }
+  bytes = g_byte_array_free_to_bytes (blocks);
+  t = sumi_tensor_new_bytes (SUMI_Q8_0, shape, bytes, &error);
+  g_assert_no_error (error);
+  return t;
+}
+
+/* Blocks as they lie in GGUF files are values like any others: of a sum, of a table, of a product's weights. */
+static void
+test_quantised (gconstpointer engine)
+{
+  g_autoptr (SumiGraph) g = sumi_graph_new ();
+  SumiNode *x = sumi_input (g, "x", SUMI_REAL, &SUMI_SHAPE (1, 32));
+  SumiNode *bias = sumi_param (g, "bias", &SUMI_SHAPE (1, 32)), *table = sumi_param (g, "table", &SUMI_SHAPE (3, 32));
+  SumiNode *weight = sumi_param (g, "weight", &SUMI_SHAPE (2, 32));
+  SumiNode *row = sumi_embedding (g, table, sumi_input (g, "ids", SUMI_INDEX, &SUMI_SHAPE (1)));
+  g_autoptr (SumiTensor) b = quantised (&SUMI_SHAPE (1, 32), -16), t = quantised (&SUMI_SHAPE (3, 32), 4);
+  g_autoptr (SumiTensor) w = quantised (&SUMI_SHAPE (2, 32), 0);
+  g_autoptr (SumiPlan) p = NULL;
+  g_autoptr (GError) error = NULL;
+  float sum[32];
+
+  sumi_graph_output (g, "sum", sumi_add (g, sumi_add (g, x, bias), row));
+  sumi_graph_output (g, "product", sumi_linear (g, x, weight, NULL));
+  p = compile (engine, g);
+  set (p, "x", SUMI_F32, &SUMI_SHAPE (1, 32), 0);
+  set (p, "ids", SUMI_I64, &SUMI_SHAPE (1), 2);
+  g_assert_true (sumi_plan_set (p, "bias", b, &error) && sumi_plan_set (p, "table", t, &error)
+                 && sumi_plan_set (p, "weight", w, &error));
+  run (p);
+  for (int i = 0; i < 32; i++) /* i + (i - 16) / 2 + (i + 6) / 2 */
+    sum[i] = 2 * (float)i - 5;
+  expect (p, "sum", &SUMI_SHAPE (1, 32), sum);
+  /* half the sums of i i and of i (i + 1) */
+  expect (p, "product", &SUMI_SHAPE (1, 2), (float[]){ 10416 / 2, (10416 + 496) / 2 });
+}
+
 static void
 test_bad_values (gconstpointer engine)
 {
@@ -337,6 +389,7 @@ main (int argc, char **argv)
     GTestDataFunc run;
   } tests[] = {
     { "values", test_values },
+    { "quantised", test_quantised },
     { "bad-values", test_bad_values },
     { "unset", test_unset },
     { "ids", test_ids },
