@@ -13,16 +13,6 @@
 #include <math.h>
 #include <string.h>
 
-typedef float *Floats;
-
-static void
-floats_free (Floats f)
-{
-  g_free (f);
-}
-
-G_DEFINE_AUTO_CLEANUP_FREE_FUNC (Floats, floats_free, NULL)
-
 static gint64
 numel (const SumiLoraChange *c)
 {
@@ -35,21 +25,21 @@ axis (const SumiLoraChange *c, SumiLoraRole role, guint i)
   return sumi_tensor_get_shape (c->t[role])->d[i];
 }
 
-static Floats
+static float *
 zeros (gint64 n, GError **error)
 {
-  Floats f = sumi_lora_floats (n, error);
+  float *f = sumi_lora_floats (n, error);
 
   if (f != NULL)
     memset (f, 0, (gsize)n * sizeof *f);
   return f;
 }
 
-static Floats
+static float *
 load_transposed (const SumiTensor *t, gint64 m, gint64 n, GError **error)
 {
-  g_auto (Floats) values = sumi_lora_load (t, error);
-  Floats turned = values != NULL ? sumi_lora_floats (m * n, error) : NULL;
+  g_autofree float *values = sumi_lora_load (t, error);
+  float *turned = values != NULL ? sumi_lora_floats (m * n, error) : NULL;
 
   if (turned != NULL)
     sumi_lora_transpose (m, n, values, turned);
@@ -57,13 +47,13 @@ load_transposed (const SumiTensor *t, gint64 m, gint64 n, GError **error)
 }
 
 /* core (m,n,kernel) and ins (n,inputs): (m, inputs kernel), each sum over n. */
-static Floats
+static float *
 expand_core (const SumiTensor *core, const SumiTensor *ins, gint64 inputs, gint64 kernel, GError **error)
 {
   gint64 m = sumi_tensor_get_shape (core)->d[0], n = sumi_tensor_get_shape (core)->d[1];
-  g_auto (Floats) k = sumi_lora_load (core, error);
-  g_auto (Floats) turned = k != NULL ? load_transposed (ins, n, inputs, error) : NULL;
-  Floats out = turned != NULL ? zeros (m * inputs * kernel, error) : NULL;
+  g_autofree float *k = sumi_lora_load (core, error);
+  g_autofree float *turned = k != NULL ? load_transposed (ins, n, inputs, error) : NULL;
+  float *out = turned != NULL ? zeros (m * inputs * kernel, error) : NULL;
 
   for (gint64 i = 0; out != NULL && i < m; i++)
     sumi_lora_product (inputs, kernel, n, 1, turned, k + i * n * kernel, out + i * inputs * kernel);
@@ -76,8 +66,8 @@ add_product (const SumiTensor *outs, gboolean by_rank, const SumiTensor *core, c
              gint64 columns, gint64 kernel, double scale, float *out, GError **error)
 {
   gint64 m = sumi_tensor_get_numel (outs) / rows;
-  g_auto (Floats) a = by_rank ? load_transposed (outs, m, rows, error) : sumi_lora_load (outs, error);
-  g_auto (Floats) b = NULL;
+  g_autofree float *a = by_rank ? load_transposed (outs, m, rows, error) : sumi_lora_load (outs, error);
+  g_autofree float *b = NULL;
 
   if (a == NULL)
     return FALSE;
@@ -98,8 +88,8 @@ add_lora (const SumiLoraChange *c, double strength, float *sum, GError **error)
 static gboolean
 add_loha (const SumiLoraChange *c, double strength, float *sum, GError **error)
 {
-  g_auto (Floats) first = zeros (numel (c), error);
-  g_auto (Floats) second = first != NULL ? zeros (numel (c), error) : NULL;
+  g_autofree float *first = zeros (numel (c), error);
+  g_autofree float *second = first != NULL ? zeros (numel (c), error) : NULL;
   const SumiTensor *t1 = c->t[SUMI_LORA_HADA_T1], *t2 = c->t[SUMI_LORA_HADA_T2];
   float scale = (float)(strength * c->scale);
 
@@ -115,11 +105,11 @@ add_loha (const SumiLoraChange *c, double strength, float *sum, GError **error)
 }
 
 /* A factor of LoKr: whole, or a product. */
-static Floats
+static float *
 lokr_factor (const SumiTensor *whole, const SumiTensor *a, const SumiTensor *b, const SumiTensor *core, gint64 rows,
              gint64 columns, gint64 kernel, GError **error)
 {
-  Floats f;
+  float *f;
 
   if (whole != NULL)
     return sumi_lora_load (whole, error);
@@ -137,8 +127,9 @@ add_lokr (const SumiLoraChange *c, double strength, float *sum, GError **error)
   gint64 o = whole != NULL ? axis (c, SUMI_LORA_LOKR_W1, 0) : axis (c, SUMI_LORA_LOKR_W1_A, 0);
   gint64 i = whole != NULL ? axis (c, SUMI_LORA_LOKR_W1, 1) : axis (c, SUMI_LORA_LOKR_W1_B, 1);
   gint64 rows = c->rows / o, columns = c->columns / i; /* of the second factor, the kernel in its columns */
-  g_auto (Floats) w1 = lokr_factor (whole, c->t[SUMI_LORA_LOKR_W1_A], c->t[SUMI_LORA_LOKR_W1_B], NULL, o, i, 1, error);
-  g_auto (Floats) w2 = NULL;
+  g_autofree float *w1
+      = lokr_factor (whole, c->t[SUMI_LORA_LOKR_W1_A], c->t[SUMI_LORA_LOKR_W1_B], NULL, o, i, 1, error);
+  g_autofree float *w2 = NULL;
   float scale = (float)(strength * c->scale);
 
   if (w1 == NULL)
@@ -173,10 +164,10 @@ add_glora (const SumiLoraChange *c, double strength, const float *w, float *sum,
 {
   gint64 inputs = c->columns / c->kernel, r = c->rank, n = c->rows * inputs;
   double scale = strength * c->scale;
-  g_auto (Floats) a1 = sumi_lora_load (c->t[SUMI_LORA_GLORA_A1], error);
-  g_auto (Floats) a2 = a1 != NULL ? sumi_lora_load (c->t[SUMI_LORA_GLORA_A2], error) : NULL;
-  g_auto (Floats) at = a2 != NULL ? sumi_lora_floats (n, error) : NULL;
-  g_auto (Floats) narrow = at != NULL ? sumi_lora_floats (c->rows * r, error) : NULL;
+  g_autofree float *a1 = sumi_lora_load (c->t[SUMI_LORA_GLORA_A1], error);
+  g_autofree float *a2 = a1 != NULL ? sumi_lora_load (c->t[SUMI_LORA_GLORA_A2], error) : NULL;
+  g_autofree float *at = a2 != NULL ? sumi_lora_floats (n, error) : NULL;
+  g_autofree float *narrow = at != NULL ? sumi_lora_floats (c->rows * r, error) : NULL;
 
   if (narrow == NULL
       || !add_product (c->t[SUMI_LORA_GLORA_B1], FALSE, c->t[SUMI_LORA_GLORA_BM], c->t[SUMI_LORA_GLORA_B2], c->rows,
@@ -198,7 +189,7 @@ add_glora (const SumiLoraChange *c, double strength, const float *w, float *sum,
 static gboolean
 add_ia3 (const SumiLoraChange *c, double strength, const float *w, float *sum, GError **error)
 {
-  g_auto (Floats) factors = sumi_lora_load (c->t[SUMI_LORA_IA3], error);
+  g_autofree float *factors = sumi_lora_load (c->t[SUMI_LORA_IA3], error);
 
   for (gint64 i = 0; factors != NULL && i < numel (c); i++)
     sum[i] += (float)strength * w[i] * factors[c->on_input ? i % c->columns / c->kernel : i / c->columns];
@@ -211,7 +202,7 @@ add_whole (const SumiLoraChange *c, double strength, const float *w, float *sum,
   const SumiTensor *t = c->t[SUMI_LORA_DIFF] != NULL         ? c->t[SUMI_LORA_DIFF]
                         : c->t[SUMI_LORA_SET_WEIGHT] != NULL ? c->t[SUMI_LORA_SET_WEIGHT]
                                                              : c->t[SUMI_LORA_W_NORM];
-  g_auto (Floats) values = sumi_lora_load (t, error);
+  g_autofree float *values = sumi_lora_load (t, error);
 
   for (gint64 i = 0; values != NULL && i < numel (c); i++)
     sum[i] += (float)strength * (c->form == SUMI_LORA_FORM_SET ? values[i] - w[i] : values[i]);
@@ -221,7 +212,7 @@ add_whole (const SumiLoraChange *c, double strength, const float *w, float *sum,
 static gboolean
 add_rotation (const SumiLoraChange *c, double strength, const float *w, float *sum, GError **error)
 {
-  g_auto (Floats) delta = zeros (numel (c), error);
+  g_autofree float *delta = zeros (numel (c), error);
 
   if (delta == NULL || !sumi_lora_rotation_delta (c, w, delta, error))
     return FALSE;
@@ -269,9 +260,9 @@ add_dora (const SumiLoraChange *c, double strength, const float *w, float *sum, 
 {
   const SumiTensor *m = c->t[SUMI_LORA_MAGNITUDE] != NULL ? c->t[SUMI_LORA_MAGNITUDE] : c->t[SUMI_LORA_DORA_SCALE];
   gint64 n = sumi_tensor_get_numel (m);
-  g_auto (Floats) v = zeros (numel (c), error);
-  g_auto (Floats) magnitudes = v != NULL ? sumi_lora_load (m, error) : NULL;
-  double *squares;
+  g_autofree float *v = zeros (numel (c), error);
+  g_autofree float *magnitudes = v != NULL ? sumi_lora_load (m, error) : NULL;
+  g_autofree double *squares = NULL;
 
   if (magnitudes == NULL || !add_form (c, 1, w, v, error))
     return FALSE;
@@ -285,7 +276,6 @@ add_dora (const SumiLoraChange *c, double strength, const float *w, float *sum, 
     magnitudes[k] = (float)(magnitudes[k] / (sqrt (squares[k]) + FLT_EPSILON));
   for (gint64 i = 0; i < numel (c); i++)
     sum[i] += (float)strength * (magnitudes[norm_of (c, i)] * v[i] - w[i]);
-  g_free (squares);
   return TRUE;
 }
 

@@ -374,5 +374,11 @@ sumi_lora_stack_merge (const SumiLoraStack *s, const char *parameter, GError **e
     }
   if (sum == NULL)
     return sumi_tensor_ref (weight);
-  return add_weight (weight, sum, error) ? g_steal_pointer (&sum) : NULL;
+  if (!add_weight (weight, sum, error))
+    return NULL;
+  if (sumi_tensor_is_finite (sum))
+    return g_steal_pointer (&sum);
+  g_set_error (error, SUMI_ERROR, SUMI_ERROR_NON_FINITE,
+               "%s: found NaN or infinity with the adapters in it, expected finite values", parameter);
+  return NULL;
 }

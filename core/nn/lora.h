@@ -70,7 +70,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (SumiLoraStack, sumi_lora_stack_free)
 void sumi_lora_stack_add (SumiLoraStack *s, SumiLora *l, double unet_strength, double text_strength);
 void sumi_lora_stack_clear (SumiLoraStack *s);
 gboolean sumi_lora_stack_changes (const SumiLoraStack *s, const char *parameter);
-/* The parameter with all changes, F32; the model's own tensor (a reference) where nothing changes it. Transfer full. */
+/* The parameter with all changes, F32; the model's own tensor (a reference) where nothing changes it.  non_finite where
+ * the sum is too large. Transfer full. */
 SumiTensor *sumi_lora_stack_merge (const SumiLoraStack *s, const char *parameter, GError **error);
 
 G_END_DECLS

@@ -472,6 +472,24 @@ test_stack_half (Fixture *f, gconstpointer data)
     g_assert_cmpfloat (sumi_tensor_peek_f32 (merged)[i], ==, w[i] + sumi_tensor_peek_f32 (delta)[i]);
 }
 
+/* Finite values whose product is not. */
+static void
+test_stack_overflow (Fixture *f, gconstpointer data)
+{
+  g_autoptr (SumiLoraStack) stack = sumi_lora_stack_new (f->weights);
+  g_autoptr (SumiLora) l = NULL;
+  GError *error = NULL;
+
+  pair (f, LINEAR, SUMI_SHAPE (1, 12), SUMI_SHAPE (8, 1));
+  sumi_tensor_poke_f32 (sumi_tensor_map_peek (f->file, LINEAR ".lora_up.weight"))[0] = 1e30F;
+  sumi_tensor_poke_f32 (sumi_tensor_map_peek (f->file, LINEAR ".lora_down.weight"))[0] = 1e30F;
+  l = named (f, "large");
+  sumi_lora_stack_add (stack, l, 1, 1);
+  g_assert_null (sumi_lora_stack_merge (stack, LINEAR ".weight", &error));
+  g_assert_error (error, SUMI_ERROR, SUMI_ERROR_NON_FINITE);
+  g_clear_error (&error);
+}
+
 /* A product of the size of a layer, against sums in f64: tiles, their edges, and every thread. */
 static void
 test_large (Fixture *f, gconstpointer data)
@@ -598,6 +616,7 @@ main (int argc, char **argv)
     { "/lora/stack/order", test_stack_order },
     { "/lora/stack/off", test_stack_off },
     { "/lora/stack/half", test_stack_half },
+    { "/lora/stack/overflow", test_stack_overflow },
     { "/lora/large", test_large },
     { "/lora/inspect", test_inspect },
     { "/lora/check", test_check },
