@@ -5,19 +5,96 @@
 
 #include "io/reader.h"
 
-#define END_SIGNATURE 0x06054b50
-#define END64_SIGNATURE 0x06064b50
-#define LOCATOR64_SIGNATURE 0x07064b50
-#define CENTRAL_SIGNATURE 0x02014b50
-#define LOCAL_SIGNATURE 0x04034b50
-#define END_SIZE 22
-#define LOCATOR64_SIZE 20
+/* The records: the sizes of their fields in bytes, one digit each, and the names of those. */
+#define END_LAYOUT "42222442"
+enum
+{
+  END_SIGNATURE,
+  END_DISK,
+  END_FIRST_DISK,
+  END_N_HERE,
+  END_N,
+  END_DIRECTORY_SIZE,
+  END_DIRECTORY_OFFSET,
+  END_COMMENT,
+  N_END
+};
+
+#define END64_LAYOUT "4822448888"
+enum
+{
+  END64_SIGNATURE,
+  END64_LENGTH,
+  END64_MADE_BY,
+  END64_VERSION,
+  END64_DISK,
+  END64_FIRST_DISK,
+  END64_N_HERE,
+  END64_N,
+  END64_DIRECTORY_SIZE,
+  END64_DIRECTORY_OFFSET,
+  N_END64
+};
+
+#define LOCATOR64_LAYOUT "4484"
+enum
+{
+  LOCATOR64_SIGNATURE,
+  LOCATOR64_DISK,
+  LOCATOR64_OFFSET,
+  LOCATOR64_N_DISKS,
+  N_LOCATOR64
+};
+
+#define CENTRAL_LAYOUT "42222224442222244"
+enum
+{
+  CENTRAL_SIGNATURE,
+  CENTRAL_MADE_BY,
+  CENTRAL_VERSION,
+  CENTRAL_FLAGS,
+  CENTRAL_METHOD,
+  CENTRAL_TIME,
+  CENTRAL_DATE,
+  CENTRAL_CRC,
+  CENTRAL_STORED_SIZE,
+  CENTRAL_SIZE,
+  CENTRAL_NAME,
+  CENTRAL_EXTRA,
+  CENTRAL_COMMENT,
+  CENTRAL_DISK,
+  CENTRAL_INTERNAL,
+  CENTRAL_EXTERNAL,
+  CENTRAL_LOCAL,
+  N_CENTRAL
+};
+
+#define LOCAL_LAYOUT "42222244422"
+enum
+{
+  LOCAL_SIGNATURE,
+  LOCAL_VERSION,
+  LOCAL_FLAGS,
+  LOCAL_METHOD,
+  LOCAL_TIME,
+  LOCAL_DATE,
+  LOCAL_CRC,
+  LOCAL_STORED_SIZE,
+  LOCAL_SIZE,
+  LOCAL_NAME,
+  LOCAL_EXTRA,
+  N_LOCAL
+};
+
+#define END_BYTES 22
+#define LOCATOR64_BYTES 20
 #define MAX_COMMENT 65535
 #define ZIP64_EXTRA 1
+#define IN_ZIP64 0xffffffff /* in place of a value that does not fit */
 
 /* Far above any checkpoint: the bound on the memory for names. */
-#define MAX_ENTRIES (1 << 18)
-#define MAX_NAME 1024
+#define MAX_ENTRIES (1 << 17)
+#define MAX_NAME 512
 
 typedef struct
 {
@@ -70,12 +147,13 @@ take_fields (SumiReader *r, const char *layout, guint64 *fields)
 static gboolean
 find_end (const guint8 *data, gsize size, gsize *position)
 {
-  for (gsize back = END_SIZE; back <= MIN (size, END_SIZE + MAX_COMMENT); back++)
+  for (gsize back = END_BYTES; back <= MIN (size, END_BYTES + MAX_COMMENT); back++)
     {
       SumiReader r = { data + size - back, data + size };
-      guint64 f[8];
+      guint64 f[N_END];
 
-      if (r.p[0] == 'P' && take_fields (&r, "42222442", f) && f[0] == END_SIGNATURE && f[7] == back - END_SIZE)
+      if (r.p[0] == 'P' && take_fields (&r, END_LAYOUT, f) && f[END_SIGNATURE] == 0x06054b50
+          && f[END_COMMENT] == back - END_BYTES)
         {
           *position = size - back;
           return TRUE;
@@ -88,15 +166,16 @@ find_end (const guint8 *data, gsize size, gsize *position)
 static gboolean
 read_end64 (const guint8 *data, gsize end, Directory *directory, GError **error)
 {
-  SumiReader r = { data + end - MIN (end, LOCATOR64_SIZE), data + end };
-  guint64 locator[4], f[10];
+  SumiReader r = { data + end - MIN (end, LOCATOR64_BYTES), data + end };
+  guint64 locator[N_LOCATOR64], f[N_END64];
 
-  if (!take_fields (&r, "4484", locator) || locator[0] != LOCATOR64_SIGNATURE || locator[2] > end)
+  if (!take_fields (&r, LOCATOR64_LAYOUT, locator) || locator[LOCATOR64_SIGNATURE] != 0x07064b50
+      || locator[LOCATOR64_OFFSET] > end)
     return fail (error, SUMI_ERROR_BAD_HEADER, "expected a 64-bit end record");
-  r = (SumiReader){ data + locator[2], data + end };
-  if (!take_fields (&r, "4822448888", f) || f[0] != END64_SIGNATURE)
+  r = (SumiReader){ data + locator[LOCATOR64_OFFSET], data + end };
+  if (!take_fields (&r, END64_LAYOUT, f) || f[END64_SIGNATURE] != 0x06064b50)
     return fail (error, SUMI_ERROR_BAD_HEADER, "expected a 64-bit end record");
-  *directory = (Directory){ f[7], f[8], f[9] };
+  *directory = (Directory){ f[END64_N], f[END64_DIRECTORY_SIZE], f[END64_DIRECTORY_OFFSET] };
   return TRUE;
 }
 
@@ -104,15 +183,16 @@ static gboolean
 find_directory (const guint8 *data, gsize size, Directory *directory, GError **error)
 {
   SumiReader r;
-  guint64 f[8];
+  guint64 f[N_END];
   gsize end;
 
   if (!find_end (data, size, &end))
     return fail (error, SUMI_ERROR_TRUNCATED, "found no end record, expected one as the last bytes of the file");
   r = (SumiReader){ data + end, data + size };
-  take_fields (&r, "42222442", f);
-  *directory = (Directory){ f[4], f[5], f[6] };
-  if ((f[4] == 0xffff || f[5] == 0xffffffff || f[6] == 0xffffffff) && !read_end64 (data, end, directory, error))
+  take_fields (&r, END_LAYOUT, f);
+  *directory = (Directory){ f[END_N], f[END_DIRECTORY_SIZE], f[END_DIRECTORY_OFFSET] };
+  if ((directory->n_entries == 0xffff || directory->size == IN_ZIP64 || directory->offset == IN_ZIP64)
+      && !read_end64 (data, end, directory, error))
     return FALSE;
   if (directory->offset > end || directory->size > end - directory->offset)
     return fail (error, SUMI_ERROR_BAD_OFFSETS, "its directory lies outside of it");
@@ -137,12 +217,12 @@ read_zip64_extra (SumiReader extra, guint64 *values[3], GError **error)
         SumiReader r = { field, field + head[1] };
 
         for (int i = 0; i < 3; i++)
-          if (*values[i] == 0xffffffff && !sumi_reader_take_uint (&r, 8, values[i]))
+          if (*values[i] == IN_ZIP64 && !sumi_reader_take_uint (&r, 8, values[i]))
             return fail (error, SUMI_ERROR_BAD_HEADER, "found a 64-bit extra field that is too short");
         return TRUE;
       }
   for (int i = 0; i < 3; i++)
-    if (*values[i] == 0xffffffff)
+    if (*values[i] == IN_ZIP64)
       return fail (error, SUMI_ERROR_BAD_HEADER, "found no 64-bit extra field, expected one");
   return TRUE;
 }
@@ -153,14 +233,14 @@ find_data (const guint8 *data, const Directory *directory, const char *name, gui
 {
   SumiReader r = { data, data + directory->offset };
   const guint8 *bytes;
-  guint64 f[11];
+  guint64 f[N_LOCAL];
 
-  if (!sumi_reader_take (&r, local, &bytes) || !take_fields (&r, "42222244422", f))
+  if (!sumi_reader_take (&r, local, &bytes) || !take_fields (&r, LOCAL_LAYOUT, f))
     return fail (error, SUMI_ERROR_BAD_OFFSETS, "%.64s: its header lies outside of the archive", name);
-  if (f[0] != LOCAL_SIGNATURE || f[9] != strlen (name) || !sumi_reader_take (&r, f[9], &bytes)
-      || memcmp (bytes, name, f[9]) != 0 || f[3] != e->method)
+  if (f[LOCAL_SIGNATURE] != 0x04034b50 || f[LOCAL_METHOD] != e->method || f[LOCAL_NAME] != strlen (name)
+      || !sumi_reader_take (&r, f[LOCAL_NAME], &bytes) || memcmp (bytes, name, f[LOCAL_NAME]) != 0)
     return fail (error, SUMI_ERROR_BAD_HEADER, "%.64s: its header differs from the directory", name);
-  if (!sumi_reader_take (&r, f[10], &bytes))
+  if (!sumi_reader_take (&r, f[LOCAL_EXTRA], &bytes))
     return fail (error, SUMI_ERROR_BAD_OFFSETS, "%.64s: its header lies outside of the archive", name);
   e->begin = (guint64)(r.p - data);
   if (!sumi_reader_take (&r, e->size, &bytes))
@@ -172,27 +252,28 @@ find_data (const guint8 *data, const Directory *directory, const char *name, gui
 static gboolean
 read_entry (SumiZip *z, SumiReader *r, const guint8 *data, const Directory *directory, GError **error)
 {
-  guint64 f[17];
-  guint64 *large[3] = { &f[9], &f[8], &f[16] };
+  guint64 f[N_CENTRAL];
+  guint64 *large[3] = { &f[CENTRAL_SIZE], &f[CENTRAL_STORED_SIZE], &f[CENTRAL_LOCAL] };
   const guint8 *bytes, *extra, *comment;
   g_autofree char *name = NULL;
   g_autofree Entry *e = NULL;
 
-  if (!take_fields (r, "42222224442222244", f) || f[0] != CENTRAL_SIGNATURE || !sumi_reader_take (r, f[10], &bytes)
-      || !sumi_reader_take (r, f[11], &extra) || !sumi_reader_take (r, f[12], &comment))
+  if (!take_fields (r, CENTRAL_LAYOUT, f) || f[CENTRAL_SIGNATURE] != 0x02014b50
+      || !sumi_reader_take (r, f[CENTRAL_NAME], &bytes) || !sumi_reader_take (r, f[CENTRAL_EXTRA], &extra)
+      || !sumi_reader_take (r, f[CENTRAL_COMMENT], &comment))
     return fail (error, SUMI_ERROR_BAD_HEADER, "its directory is damaged");
-  if (f[10] > MAX_NAME || memchr (bytes, 0, f[10]) != NULL)
+  if (f[CENTRAL_NAME] > MAX_NAME || memchr (bytes, 0, f[CENTRAL_NAME]) != NULL)
     return fail (error, SUMI_ERROR_BAD_HEADER, "found a name of more than %d bytes or with a zero byte", MAX_NAME);
-  name = g_strndup ((const char *)bytes, f[10]);
-  if (!read_zip64_extra ((SumiReader){ extra, extra + f[11] }, large, error))
+  name = g_strndup ((const char *)bytes, f[CENTRAL_NAME]);
+  if (!read_zip64_extra ((SumiReader){ extra, extra + f[CENTRAL_EXTRA] }, large, error))
     return FALSE;
   e = g_new0 (Entry, 1);
-  e->flags = (guint16)f[3];
-  e->method = (guint16)f[4];
-  e->size = f[8];
-  if (e->method == 0 && f[8] != f[9])
+  e->flags = (guint16)f[CENTRAL_FLAGS];
+  e->method = (guint16)f[CENTRAL_METHOD];
+  e->size = f[CENTRAL_STORED_SIZE];
+  if (e->method == 0 && f[CENTRAL_SIZE] != e->size)
     return fail (error, SUMI_ERROR_BAD_HEADER, "%.64s: found two sizes of stored data", name);
-  if (!find_data (data, directory, name, f[16], e, error))
+  if (!find_data (data, directory, name, f[CENTRAL_LOCAL], e, error))
     return FALSE;
   if (g_hash_table_contains (z->entries, name))
     return fail (error, SUMI_ERROR_BAD_HEADER, "found the name '%.64s' twice", name);
