@@ -49,7 +49,10 @@ zeros (const SumiShape *shape)
   SumiTensor *t;
 
   if (all == NULL || (gint64)g_bytes_get_size (all) < n)
-    all = g_bytes_new_take (g_malloc0 ((gsize)n), (gsize)n);
+    {
+      g_clear_pointer (&all, g_bytes_unref);
+      all = g_bytes_new_take (g_malloc0 ((gsize)n), (gsize)n);
+    }
   bytes = g_bytes_new_from_bytes (all, 0, (gsize)n);
   t = sumi_tensor_new_bytes (SUMI_F8_E4M3, shape, bytes, &error);
   g_assert_no_error (error);
