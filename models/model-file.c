@@ -39,14 +39,14 @@ sumi_model_is_unknown (GError *wrong, SumiTensorMap *map, SumiTensorMap **weight
 
 /* ---- one file ---- */
 
-/* The last part of a path, without its ending. */
+/* The last part of a path, without its ending, in UTF-8. */
 static char *
 name_of (const char *path)
 {
   g_autofree char *base = g_path_get_basename (path);
 
   base[sumi_model_stem (base)] = '\0';
-  return g_steal_pointer (&base);
+  return g_filename_display_name (base);
 }
 
 /* What is written down about the file: inside of it, or beside it. FALSE: an error; *json NULL: nothing is. */
