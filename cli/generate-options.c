@@ -71,7 +71,7 @@ static const GOptionEntry entries[] = {
     "How close to stay to --init (instruct-pix2pix); 1.5", "G" },
   { "prediction", 0, 0, G_OPTION_ARG_STRING, &o.prediction, "epsilon, v_prediction or sample; the model's own",
     "KIND" },
-  { "tile", 0, 0, G_OPTION_ARG_INT, &o.tile, "Side of the auto-encoder's tiles in pixels; 768", "N" },
+  { "tile", 0, 0, G_OPTION_ARG_INT, &o.tile, "Side of the auto-encoder's tiles in pixels; by memory", "N" },
   { "like", 0, 0, G_OPTION_ARG_FILENAME, &o.like, "Draw as the recipe in this PNG says", "FILE.png" },
   { "engine", 0, 0, G_OPTION_ARG_STRING, &o.engine, "ref or cpu; the best there is", "NAME" },
   { "dtype", 0, 0, G_OPTION_ARG_STRING, &o.dtype, "f32, bf16, or auto (bf16 where it is fast); f32", "TYPE" },

@@ -161,6 +161,35 @@ open_pipeline (Run *r, GError **error)
   return r->pipeline != NULL;
 }
 
+/* Settings that would change the result and are not followed here must be as the reference leaves them. */
+static gboolean
+check_scheduler (JsonObject *json, GError **error)
+{
+  static const struct
+  {
+    const char *name, *value;
+  } plain[] = {
+    { "use_exponential_sigmas", "false" },
+    { "use_beta_sigmas", "false" },
+    { "use_lu_lambdas", "false" },
+    { "use_flow_sigmas", "false" },
+    { "use_dynamic_shifting", "false" },
+    { "final_sigmas_type", "\"zero\"" },
+    { "timestep_type", "\"discrete\"" },
+    { "interpolation_type", "\"linear\"" },
+    { "lower_order_final", "true" },
+    { "euler_at_final", "false" },
+    { "skip_prk_steps", "true" },
+    { "sigma_min", "null" },
+    { "sigma_max", "null" },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (plain); i++)
+    if (!sumi_config_must_be (json, plain[i].name, plain[i].value, error))
+      return FALSE;
+  return TRUE;
+}
+
 /* What of the scheduler's settings is no part of the model. */
 static gboolean
 read_scheduler (Run *r, GError **error)
@@ -171,11 +200,7 @@ read_scheduler (Run *r, GError **error)
   if (json == NULL)
     return TRUE;
   return sumi_config_bool (json, "use_karras_sigmas", &r->request.use_karras_sigmas, error)
-         && sumi_config_uint (json, "solver_order", 0, 3, &r->request.order, error)
-         && sumi_config_must_be (json, "use_exponential_sigmas", "false", error)
-         && sumi_config_must_be (json, "use_beta_sigmas", "false", error)
-         && sumi_config_must_be (json, "use_lu_lambdas", "false", error)
-         && sumi_config_must_be (json, "use_flow_sigmas", "false", error);
+         && sumi_config_uint (json, "solver_order", 0, 3, &r->request.order, error) && check_scheduler (json, error);
 }
 
 static gboolean
@@ -219,11 +244,29 @@ read_pictures (Run *r, GError **error)
   return TRUE;
 }
 
+/* As many as the first draw is for. */
+static void
+count_pictures (Run *r)
+{
+  for (guint i = 0; i < sumi_tensor_map_get_size (r->p->in); i++)
+    {
+      const SumiShape *s = sumi_tensor_get_shape (sumi_tensor_map_peek_nth (r->p->in, i));
+
+      if (!g_str_has_prefix (sumi_tensor_map_get_name (r->p->in, i), "draw."))
+        continue;
+      r->has_draws = TRUE;
+      if (s->rank == 4)
+        r->request.batch = (guint)CLAMP (s->d[0], 1, SUMI_MAX_BATCH);
+    }
+}
+
 static void
 prepare (Run *r)
 {
-  guint batch = r->request.batch;
+  guint batch;
 
+  count_pictures (r);
+  batch = r->request.batch;
   r->n_draws = g_array_new (FALSE, TRUE, sizeof (guint));
   g_array_set_size (r->n_draws, batch);
   r->timesteps = g_array_new (FALSE, FALSE, sizeof (float));
@@ -231,8 +274,6 @@ prepare (Run *r)
   r->steps = g_ptr_array_new_with_free_func ((GDestroyNotify)g_array_unref);
   for (guint i = 0; i < batch; i++)
     g_ptr_array_add (r->steps, g_array_new (FALSE, FALSE, sizeof (float)));
-  for (guint i = 0; i < sumi_tensor_map_get_size (r->p->in); i++)
-    r->has_draws |= g_str_has_prefix (sumi_tensor_map_get_name (r->p->in, i), "draw.");
   r->tap = (SumiPipelineTap){ .draw = take_draw, .text = check_text, .walk = note_walk, .step = note_step, .user = r };
   r->request.tap = &r->tap;
 }
