@@ -77,6 +77,16 @@ tell (const GPtrArray *notes)
     sumi_cli_note (g_ptr_array_index (notes, i));
 }
 
+static void
+tell_tokens (const SumiResult *result)
+{
+  g_autofree char *told = g_strdup_printf ("tokens: %u in the prompt, %u in the negative prompt (75 in a chunk)",
+                                           result->n_tokens, result->n_negative_tokens);
+
+  if (result->n_tokens + result->n_negative_tokens > 0)
+    sumi_cli_note (told);
+}
+
 static gboolean
 generate (const GenerateOptions *options, GError **error)
 {
@@ -89,7 +99,10 @@ generate (const GenerateOptions *options, GError **error)
   result = sumi_pipeline_run (pipeline, &options->request, watch, &w, sumi_cli_cancellable (), error);
   sumi_cli_progress_end ();
   if (result != NULL)
-    tell (result->notes);
+    {
+      tell_tokens (result);
+      tell (result->notes);
+    }
   if (result == NULL || !save_result (options, result, error))
     {
       g_clear_error (&w.error);

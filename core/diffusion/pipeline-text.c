@@ -133,22 +133,6 @@ same_before (const SumiDrawing *d, guint i)
   return NULL;
 }
 
-static void
-tell_tokens (SumiDrawing *d, const SumiPicture *picture)
-{
-  GPtrArray *notes = d->result->notes;
-
-  if (!sumi_model_is_stable_diffusion (&d->pipeline->config))
-    return;
-  if (picture->uncond.states != NULL && picture->cond.states != NULL)
-    g_ptr_array_add (notes, g_strdup_printf ("tokens: %u in the prompt, %u in the negative prompt (75 in a chunk)",
-                                             picture->cond.n_tokens, picture->uncond.n_tokens));
-  else
-    g_ptr_array_add (notes, g_strdup_printf ("tokens: %u (75 in a chunk)", picture->cond.states != NULL
-                                                                               ? picture->cond.n_tokens
-                                                                               : picture->uncond.n_tokens));
-}
-
 gboolean
 sumi_drawing_encode_prompts (SumiDrawing *d, GError **error)
 {
@@ -171,10 +155,16 @@ sumi_drawing_encode_prompts (SumiDrawing *d, GError **error)
           picture->serial = ++p->serial;
           if (!encode (d, picture, error))
             return FALSE;
-          tell_tokens (d, picture);
         }
       if (!tap_text (d, i, error) || sumi_set_error_if_cancelled (d->cancellable, error))
         return FALSE;
+    }
+  if (sumi_model_is_stable_diffusion (&p->config))
+    {
+      const SumiPicture *first = g_ptr_array_index (d->pictures, 0);
+
+      d->result->n_tokens = first->cond.n_tokens;
+      d->result->n_negative_tokens = first->uncond.n_tokens;
     }
   sumi_drawing_report (d, SUMI_PHASE_TEXT, d->pictures->len, d->pictures->len, NULL);
   if (!p->keep_warm)

@@ -143,6 +143,9 @@ typedef struct
   SumiTensor *decoded;   /* F32 (N,3,8h,8w) about [-1,1], neither cut nor composed; with keep_decoded only */
   GPtrArray *notes;      /* char*: what was ignored, cut or scaled, for the user */
   GPtrArray *parameters; /* char*: the recipe of each picture, as AUTOMATIC1111's web UI writes it */
+  /* Of the first picture's prompts as far as they are asked, 75 to a chunk; 0 for families other than Stable Diffusion,
+   * whose context is one small chunk. */
+  guint n_tokens, n_negative_tokens;
 } SumiResult;
 
 void sumi_result_free (SumiResult *r);
