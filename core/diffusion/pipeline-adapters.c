@@ -98,11 +98,37 @@ find_file (const char *folder, const char *name)
   return NULL;
 }
 
+#define MAX_HASHED (256 << 20) /* bytes */
+#define HASH_LENGTH 12
+
+/* As other programs name an adapter for good: SHA-256 of a safetensors file behind its header, so that a changed
+ * description changes nothing.  NULL for other files, and for large ones, which would take seconds. */
+static char *
+content_hash (const char *path)
+{
+  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, NULL);
+  gsize size = file != NULL ? g_mapped_file_get_length (file) : 0;
+  g_autofree char *hash = NULL;
+  guint64 header;
+
+  if (!g_str_has_suffix (path, ".safetensors") || size < sizeof header || size > MAX_HASHED)
+    return NULL;
+  memcpy (&header, g_mapped_file_get_contents (file), sizeof header);
+  header = GUINT64_FROM_LE (header);
+  if (header > size - sizeof header)
+    return NULL;
+  hash = g_compute_checksum_for_data (G_CHECKSUM_SHA256,
+                                      (const guchar *)g_mapped_file_get_contents (file) + sizeof header + header,
+                                      size - sizeof header - header);
+  return g_strndup (hash, HASH_LENGTH);
+}
+
 /* An adapter that was opened, as long as its file stays the same. */
 typedef struct
 {
   SumiLora *lora;
   gint64 size, modified;
+  char *hash; /* or NULL */
 } LoraFile;
 
 static void
@@ -111,6 +137,7 @@ lora_file_free (gpointer data)
   LoraFile *f = data;
 
   sumi_lora_unref (f->lora);
+  g_free (f->hash);
   g_free (f);
 }
 
@@ -149,7 +176,7 @@ open_lora (SumiPipeline *p, const char *path, GPtrArray *notes, GError **error)
       if ((lora = read_lora (p, path, error)) == NULL)
         return NULL;
       f = g_new (LoraFile, 1);
-      *f = (LoraFile){ lora, status.st_size, (gint64)status.st_mtime };
+      *f = (LoraFile){ lora, status.st_size, (gint64)status.st_mtime, content_hash (path) };
       g_hash_table_insert (p->loras, g_strdup (path), f);
     }
   unmatched = sumi_lora_peek_unmatched (lora);
@@ -220,6 +247,43 @@ sumi_pipeline_find_adapters (SumiPipeline *p, const SumiRequest *r, const SumiPr
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_USAGE, "adapters: found %u, expected at most %d", adapters->len,
                SUMI_MAX_ADAPTERS);
   return FALSE;
+}
+
+/* The file an adapter came from, and what is known of it. */
+static gboolean
+find_lora_file (SumiPipeline *p, const SumiLora *lora, const char **path, const LoraFile **file)
+{
+  GHashTableIter i;
+  gpointer key, value;
+
+  g_hash_table_iter_init (&i, p->loras);
+  while (g_hash_table_iter_next (&i, &key, &value))
+    if (((LoraFile *)value)->lora == lora)
+      {
+        *path = key;
+        *file = value;
+        return TRUE;
+      }
+  return FALSE;
+}
+
+char *
+sumi_pipeline_lora_hashes (SumiPipeline *p, const GArray *adapters)
+{
+  GString *s = g_string_new (NULL);
+
+  for (guint i = 0; i < adapters->len; i++)
+    {
+      const LoraFile *file;
+      const char *path;
+      g_autofree char *stem = NULL;
+
+      if (!find_lora_file (p, g_array_index (adapters, SumiAdapter, i).lora, &path, &file) || file->hash == NULL)
+        continue;
+      stem = stem_of (path);
+      g_string_append_printf (s, "%s%s: %s", s->len > 0 ? ", " : "", stem, file->hash);
+    }
+  return g_string_free (s, FALSE);
 }
 
 /* NULL for no adapters: then nothing is merged. */

@@ -130,6 +130,8 @@ gboolean sumi_pipeline_find_adapters (SumiPipeline *p, const SumiRequest *r, con
                                       GPtrArray *notes, GError **error);
 gboolean sumi_pipeline_find_embeddings (SumiPipeline *p, const SumiRequest *r, GPtrArray *pictures, GPtrArray *notes,
                                         GError **error);
+/* "name: hash, name: hash", for recipes; "" where none is known. Free with g_free. */
+char *sumi_pipeline_lora_hashes (SumiPipeline *p, const GArray *adapters);
 void sumi_pipeline_merge_text (SumiPipeline *p, const GArray *adapters);
 /* Sets the touched parameters of the denoisers there are again, and no others. */
 gboolean sumi_pipeline_merge_unet (SumiPipeline *p, const GArray *adapters, GError **error);

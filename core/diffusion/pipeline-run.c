@@ -195,15 +195,21 @@ draw (SumiDrawing *d, GError **error)
 static void
 add_recipes (const SumiDrawing *d)
 {
-  const SumiPipeline *p = d->pipeline;
-  const SumiRecipeModel model = { .model = p->model,
-                                  .takes_prompt = sumi_pipeline_takes_prompt (p),
-                                  .takes_image_guidance = p->config.in_channels == 2 * p->config.channels,
-                                  .version = sumi_model_is_stable_diffusion (&p->config) ? p->version : NULL,
-                                  .bf16 = p->dtype == SUMI_BF16 };
+  SumiPipeline *p = d->pipeline;
+  SumiRecipeModel model = { .model = p->model,
+                            .takes_prompt = sumi_pipeline_takes_prompt (p),
+                            .takes_image_guidance = p->config.in_channels == 2 * p->config.channels,
+                            .version = sumi_model_is_stable_diffusion (&p->config) ? p->version : NULL,
+                            .bf16 = p->dtype == SUMI_BF16 };
 
   for (guint i = 0; i < d->pictures->len; i++)
-    g_ptr_array_add (d->result->parameters, sumi_recipe_write (d->request, i, &model));
+    {
+      const SumiPicture *picture = g_ptr_array_index (d->pictures, i);
+      g_autofree char *hashes = sumi_pipeline_lora_hashes (p, picture->adapters);
+
+      model.lora_hashes = hashes;
+      g_ptr_array_add (d->result->parameters, sumi_recipe_write (d->request, i, &model));
+    }
 }
 
 SumiResult *

@@ -159,6 +159,8 @@ sumi_recipe_write (const SumiRequest *r, guint i, const SumiRecipeModel *model)
   if (r->prediction != NULL)
     field_text (s, "Prediction", r->prediction);
   append_eta (s, r);
+  if (is_text (model->lora_hashes))
+    field_text (s, "Lora hashes", model->lora_hashes);
   if (r->tile > 0)
     g_string_append_printf (s, ", Tile: %u", r->tile * SUMI_RECIPE_LATENT);
   if (model->bf16)

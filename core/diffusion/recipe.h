@@ -19,7 +19,8 @@ typedef struct
 {
   const char *model; /* its name, or NULL */
   gboolean takes_prompt, takes_image_guidance;
-  const char *version; /* of the program, or NULL: not said */
+  const char *version;     /* of the program, or NULL: not said */
+  const char *lora_hashes; /* "name: hash, …", or NULL */
   gboolean bf16;
 } SumiRecipeModel;
 

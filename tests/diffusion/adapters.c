@@ -200,6 +200,8 @@ test_in_the_prompt (void)
   g_autoptr (SumiResult) d = run (warm (), &wrong);
   g_autoptr (SumiResult) e = NULL;
 
+  g_assert_nonnull (strstr (g_ptr_array_index (a->parameters, 0), ", Lora hashes: \"ink: "));
+  g_assert_null (strstr (g_ptr_array_index (none->parameters, 0), "Lora"));
   given.loras = &lora;
   given.n_loras = 1;
   b = run (warm (), &given);

@@ -146,7 +146,9 @@ assert_same_request (const SumiRequest *a, const SumiRequest *b)
 static void
 assert_comes_back (const SumiRequest *r)
 {
-  const SumiRecipeModel model = { "na, \"me\": x\\y", TRUE, FALSE, "sumi 1", TRUE };
+  const SumiRecipeModel model = {
+    .model = "na, \"me\": x\\y", .takes_prompt = TRUE, .version = "sumi 1", .lora_hashes = "a: 1, b: 2", .bf16 = TRUE
+  };
   g_autofree char *text = sumi_recipe_write (r, 0, &model);
   g_autoptr (SumiRecipe) back = read_good (text);
 
