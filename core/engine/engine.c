@@ -72,7 +72,7 @@ sumi_packed_weights_new (SumiEngine *e)
 
   w->engine = sumi_engine_ref (e);
   g_ref_count_init (&w->refs);
-  w->shapes = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free);
+  w->shapes = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   w->store = e->klass->store_new ();
   return w;
 }
@@ -125,7 +125,7 @@ check_parameters (SumiPackedWeights *w, SumiGraph *g, GError **error)
     }
   for (guint i = 0; i < n; i++)
     if (nodes[i]->op == SUMI_OP_PARAM)
-      g_hash_table_insert (w->shapes, (gpointer)nodes[i]->name, g_memdup2 (&nodes[i]->shape, sizeof (SumiShape)));
+      g_hash_table_insert (w->shapes, g_strdup (nodes[i]->name), g_memdup2 (&nodes[i]->shape, sizeof (SumiShape)));
   return TRUE;
 }
 

@@ -96,7 +96,7 @@ struct _SumiPackedWeights
 {
   SumiEngine *engine;
   grefcount   refs;
-  GHashTable *shapes; /* interned name -> SumiShape*: of the parameters of all plans */
+  GHashTable *shapes; /* name -> SumiShape*: of the parameters of all plans */
   gpointer    store;  /* the engine's */
 };
 

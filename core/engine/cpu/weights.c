@@ -21,7 +21,7 @@ sumi_cpu_weights_new (void)
 {
   SumiCpuWeights *w = g_new0 (SumiCpuWeights, 1);
 
-  w->forms = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
+  w->forms = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
   w->rooms = g_array_new (FALSE, FALSE, sizeof (SumiCpuRoom));
   return w;
 }
@@ -56,7 +56,7 @@ peek_forms (SumiCpuWeights *w, const char *name)
   if (forms == NULL)
     {
       forms = g_ptr_array_new_with_free_func (form_free);
-      g_hash_table_insert (w->forms, (gpointer)name, forms);
+      g_hash_table_insert (w->forms, g_strdup (name), forms); /* the graph that names it may go first */
     }
   return forms;
 }

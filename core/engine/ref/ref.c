@@ -175,7 +175,7 @@ store_new (void)
   RefStore *store = g_new0 (RefStore, 1);
 
   for (guint i = 0; i < 2; i++)
-    store->values[i] = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, g_free);
+    store->values[i] = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   return store;
 }
 
@@ -210,7 +210,7 @@ new_leaf (RefPlan *p, const SumiNode *leaf, GError **error)
   gpointer room = new_value (p, leaf, error);
 
   if (room && leaf->op == SUMI_OP_PARAM)
-    g_hash_table_insert (p->store->values[p->rounds], (gpointer)leaf->name, room);
+    g_hash_table_insert (p->store->values[p->rounds], g_strdup (leaf->name), room);
   else
     p->values[leaf->id] = room;
   return room;
