@@ -673,6 +673,30 @@ test_cancel (void)
   g_assert_true (same (before, 0, after, 0));
 }
 
+static void
+cancel_load (SumiPhase phase, guint step, guint n_steps, SumiTensor *picture, gpointer user)
+{
+  if (phase == SUMI_PHASE_LOAD)
+    g_cancellable_cancel (user);
+}
+
+/* Weights that were packed in part are packed on. */
+static void
+test_cancel_while_loading (void)
+{
+  g_autoptr (GCancellable) cancel = g_cancellable_new ();
+  g_autoptr (SumiPipeline) p = stable_model_open ("sd15", NULL);
+  g_autoptr (GError) error = NULL;
+  SumiRequest r = request ("a fox");
+  g_autoptr (SumiResult) want = run (&r);
+  g_autoptr (SumiResult) got = NULL;
+
+  g_assert_null (sumi_pipeline_run (p, &r, cancel_load, cancel, cancel, &error));
+  g_assert_error (error, SUMI_ERROR, (int)SUMI_ERROR_CANCELLED);
+  got = run_on (p, &r);
+  g_assert_true (same (want, 0, got, 0));
+}
+
 typedef struct
 {
   guint pictures;
@@ -736,6 +760,7 @@ main (int argc, char **argv)
   g_test_add_func ("/modes/families", test_families);
   g_test_add_func ("/modes/zero-terminal-snr", test_zero_terminal_snr);
   g_test_add_func ("/modes/cancel", test_cancel);
+  g_test_add_func ("/modes/cancel-while-loading", test_cancel_while_loading);
   g_test_add_func ("/modes/previews", test_previews);
   return g_test_run ();
 }

@@ -70,7 +70,7 @@ plan_new (SumiGraph *g, const SumiCompileOptions *o)
   p->steps = g_array_new (FALSE, FALSE, sizeof (SumiCpuStep));
   p->constants = g_array_new (FALSE, FALSE, sizeof (SumiCpuConstant));
   p->copies = g_array_new (FALSE, FALSE, sizeof (SumiCpuCopy));
-  p->forms = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify)g_ptr_array_unref);
+  p->forms = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
   p->outputs = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   return p;
 }

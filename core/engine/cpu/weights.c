@@ -115,7 +115,7 @@ sumi_cpu_weights_want (SumiCpuWeights *w, const char *name, const SumiValue *fro
         return form;
     }
   form = g_new0 (SumiCpuForm, 1);
-  form->parameter = name;
+  g_hash_table_lookup_extended (w->forms, name, (gpointer *)&form->parameter, NULL);
   form->from = *from;
   form->size = (gsize)sumi_shape_numel (&from->shape) * sumi_dtype_size (from->dtype);
   if (desc != NULL)

@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 /* A parameter as some step wants it. */
 typedef struct
 {
-  const char *parameter;   /* its name, interned */
+  const char *parameter;   /* its name: the key in `forms` */
   SumiValue from;          /* the view of the parameter (dense, row-major, F32) that it is made from */
   dnnl_memory_desc_t desc; /* NULL: the parameter as it is */
   SumiCpuProduct *reorder; /* NULL: the same */
@@ -24,7 +24,7 @@ typedef struct
 {
   SumiCpuDnnl dnnl;
   gboolean open;
-  GHashTable *forms;   /* interned name -> GPtrArray of SumiCpuForm */
+  GHashTable *forms;   /* own copy of the name -> GPtrArray of SumiCpuForm */
   GArray *rooms;       /* SumiCpuRoom: the memory of forms */
   SumiCpuRoom staging; /* a value before it is packed, then scratch */
 } SumiCpuWeights;
