@@ -400,7 +400,7 @@ read_like (GenerateOptions *options, SumiDType *dtype, GError **error)
   if (recipe->vae != NULL && o.vae == NULL)
     g_ptr_array_add (options->notes,
                      g_strdup_printf ("the recipe's auto-encoder %s is not used unless --vae names it", recipe->vae));
-  g_ptr_array_extend_and_steal (options->notes, g_ptr_array_ref (recipe->notes));
+  g_ptr_array_extend_and_steal (options->notes, g_steal_pointer (&recipe->notes));
   recipe->notes = g_ptr_array_new ();
   *dtype = recipe->bf16 ? SUMI_BF16 : SUMI_F32;
   return TRUE;
