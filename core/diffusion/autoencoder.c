@@ -13,7 +13,7 @@
 #include "diffusion/tiles.h"
 
 /* The tile of Stable Diffusion's auto-encoder, which is 256 channels wide at the size of the picture: its own size at
- * 1024 x 1024 is done whole (2.8 GB).  A narrower one gets a tile that takes as much memory. */
+ * 1024 x 1024 is done whole (2.2 GB).  A narrower one gets a tile that takes as much memory. */
 #define DEFAULT_TILE 108
 #define DEFAULT_WIDTH 256.0
 #define MAX_DEFAULT_TILE 512

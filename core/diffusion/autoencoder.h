@@ -38,7 +38,7 @@ guint sumi_autoencoder_get_scale (const SumiAutoencoder *a);
 /* Latents a side of a tile; pictures up to 1.5 times that (area) are done whole, exactly; 0: always whole.  Tiles
  * overlap by a quarter and are blended linearly; what norms and attention know of the whole picture they take from a
  * sample of it, the same for all tiles.  Default: as the memory allows (108 for Stable Diffusion's: up to 1058 x 1058
- * pixels whole in 2.9 GB; more for a narrower network). */
+ * pixels whole in 2.4 GB; more for a narrower network). */
 void sumi_autoencoder_set_tile (SumiAutoencoder *a, guint tile);
 guint sumi_autoencoder_get_tile (const SumiAutoencoder *a);
 /* Frees compiled plans; they are made again when needed. */
