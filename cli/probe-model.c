@@ -40,6 +40,29 @@ complete_scheduler (JsonObject *config)
     json_object_set_string_member (scheduler, "timestep_spacing", "leading");
 }
 
+/* `why`, which is taken over, says what a whole model lacks: the parts there are will do. */
+static gboolean
+open_parts (const char *folder, ProbeModel *model, GError *why, GError **error)
+{
+  gboolean found = FALSE;
+
+  if (!g_error_matches (why, SUMI_ERROR, SUMI_ERROR_MISSING_FILE) || !g_file_test (folder, G_FILE_TEST_IS_DIR))
+    {
+      g_propagate_error (error, why);
+      return FALSE;
+    }
+  if (!probe_parts_open (folder, model, &found, error))
+    {
+      g_error_free (why);
+      return FALSE;
+    }
+  if (!found)
+    g_propagate_error (error, why);
+  else
+    g_error_free (why);
+  return found;
+}
+
 gboolean
 probe_model_open (Probe *p, ProbeModel *model, GError **error)
 {
@@ -47,13 +70,14 @@ probe_model_open (Probe *p, ProbeModel *model, GError **error)
   g_autofree char *file = folder != NULL ? g_strconcat (folder, ".safetensors", NULL) : NULL;
   g_autoptr (JsonObject) config = NULL;
   gboolean is_folder;
+  GError *why = NULL;
 
   *model = (ProbeModel){ NULL };
   if (folder == NULL)
     return FALSE;
   is_folder = g_file_test (folder, G_FILE_TEST_IS_DIR) && !(p->single_file && g_file_test (file, G_FILE_TEST_EXISTS));
-  if (!sumi_model_open (is_folder ? folder : file, &model->weights, &config, error))
-    return FALSE;
+  if (!sumi_model_open (is_folder ? folder : file, &model->weights, &config, &why))
+    return open_parts (is_folder ? folder : file, model, why, error);
   if (is_folder)
     complete_scheduler (config);
   return sumi_model_config_parse (config, &model->config, error);
@@ -93,6 +117,8 @@ probe_model_needs (const ProbeModel *model, const char *network, GError **error)
 {
   g_autofree char *prefix = g_strconcat (network, ".", NULL);
 
+  if (draws_pixels (model) && strcmp (network, "unet") == 0)
+    return TRUE;
   for (guint i = 0; i < sumi_tensor_map_get_size (model->weights); i++)
     if (g_str_has_prefix (sumi_tensor_map_get_name (model->weights, i), prefix))
       return TRUE;

@@ -90,7 +90,8 @@ probe_unet (Probe *p, GError **error)
   g_autoptr (SumiModule) m = sumi_module_new (g);
   g_autoptr (SumiPlan) plan = NULL;
 
-  if (!inputs_read (&in, p, error) || !probe_model_open (p, &model, error))
+  if (!inputs_read (&in, p, error) || !probe_model_open (p, &model, error)
+      || !probe_model_needs (&model, "unet", error))
     return FALSE;
   sumi_graph_output (g, "out", build (&in, m, &model));
   plan = probe_compile (p, m, model.weights, error);
@@ -111,7 +112,8 @@ probe_unet_backward (Probe *p, GError **error)
   g_autoptr (SumiPlan) plan = NULL;
   SumiNode *out, *loss;
 
-  if (target == NULL || !inputs_read (&in, p, error) || !probe_model_open (p, &model, error))
+  if (target == NULL || !inputs_read (&in, p, error) || !probe_model_open (p, &model, error)
+      || !probe_model_needs (&model, "unet", error))
     return FALSE;
   out = build (&in, m, &model);
   loss = probe_mse (g, out, sumi_input (g, "target", SUMI_REAL, sumi_tensor_get_shape (target)));

@@ -72,6 +72,8 @@ typedef struct
 gboolean probe_model_open (Probe *p, ProbeModel *model, GError **error);
 /* The same, and unknown_model unless it draws pixels. */
 gboolean probe_model_open_pixels (Probe *p, ProbeModel *model, GError **error);
+/* Of a folder that is no whole model the networks there are; *found: whether there is any (probe-parts.c). */
+gboolean probe_parts_open (const char *folder, ProbeModel *model, gboolean *found, GError **error);
 void probe_model_clear (ProbeModel *model);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (ProbeModel, probe_model_clear)
 /* `prefix` where the model's parameters are named by their networks, "" for models of pixels. */

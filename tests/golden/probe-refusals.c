@@ -52,6 +52,41 @@ make_model (void)
                     "\"time_emb_dim\":8,\"groups\":4}");
 }
 
+#define PART_CONFIG                                                                                                    \
+  "{\"_class_name\":\"UNet2DConditionModel\",\"in_channels\":3,\"out_channels\":3,\"block_out_channels\":[8],"         \
+  "\"down_block_types\":[\"DownBlock2D\"],\"up_block_types\":[\"UpBlock2D\"],\"cross_attention_dim\":16,"              \
+  "\"attention_head_dim\":2,\"norm_num_groups\":4,\"layers_per_block\":1}"
+
+/* models/part: a folder with a conditional U-Net and nothing else */
+static void
+make_part (void)
+{
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (SumiGraph) g = sumi_graph_new ();
+  g_autoptr (SumiModule) m = sumi_module_new (g);
+  g_autoptr (SumiTensorMap) weights = NULL;
+  g_autofree char *folder = g_build_filename (root, "models", "part", "unet", NULL);
+  g_autofree char *json = g_build_filename (folder, "config.json", NULL);
+  g_autofree char *path = g_build_filename (folder, "diffusion_pytorch_model.safetensors", NULL);
+  SumiShape sample = SUMI_SHAPE (1, 3, 8, 8), one = SUMI_SHAPE (1), states = SUMI_SHAPE (1, 4, 16);
+  SumiUnetConfig c;
+  SumiRng rng;
+  GError *error = NULL;
+
+  g_assert_true (json_parser_load_from_data (parser, PART_CONFIG, -1, NULL));
+  sumi_unet_config_parse (json_node_get_object (json_parser_get_root (parser)), &c, &error);
+  g_assert_no_error (error);
+  sumi_unet (m, &c, sumi_input (g, "x", SUMI_REAL, &sample), sumi_input (g, "t", SUMI_REAL, &one),
+             &(SumiUnetConditioning){ .encoder_hidden_states = sumi_input (g, "s", SUMI_REAL, &states) });
+  sumi_rng_seed (&rng, SUMI_RNG_TORCH, 2);
+  weights = sumi_module_init (m, &rng, &error);
+  g_assert_no_error (error);
+  g_mkdir_with_parents (folder, 0700);
+  sumi_safetensors_save (weights, path, &error);
+  g_assert_no_error (error);
+  write_text (json, PART_CONFIG);
+}
+
 /* Good inputs for every component, all zeros but for the descending timesteps. */
 static SumiTensorMap *
 good_inputs (void)
@@ -146,6 +181,16 @@ static const Row rows[] = {
     "timestep",
     SUMI_I64,
     { 9, { 0 } } },
+
+  { "part",
+    "{\"component\":\"unet\",\"model\":\"part\"}",
+    NULL,
+    0,
+    "encoder_hidden_states",
+    SUMI_F32,
+    { 3, { 2, 4, 16 } } },
+  { "part-deaf", "{\"component\":\"unet\",\"model\":\"part\"}", "shape_mismatch", 1 },
+  { "part-no-vae", "{\"component\":\"vae-decoder\",\"model\":\"part\"}", "missing_tensor", 1 },
 
   { "schedule-zero", "{\"component\":\"schedule\",\"params\":{\"T\":0}}", "bad_config", 1 },
   { "schedule-large", "{\"component\":\"schedule\",\"params\":{\"T\":1000000000}}", "bad_config", 1 },
@@ -365,6 +410,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   root = g_dir_make_tmp ("sumi-probe-XXXXXX", NULL);
   make_model ();
+  make_part ();
   for (guint i = 0; i < G_N_ELEMENTS (rows); i++)
     {
       g_autofree char *name = g_strconcat ("/probe/", rows[i].name, NULL);
