@@ -9,6 +9,7 @@
 #include "io/weights.h"
 
 #define MAX_FILES 4096 /* looked at in a folder */
+#define MAX_LISTED 32  /* keys in a note */
 
 static const char *const endings[] = { ".safetensors", ".pt", ".ckpt", ".bin", ".pth", NULL };
 
@@ -154,6 +155,22 @@ read_lora (SumiPipeline *p, const char *path, GError **error)
   return sumi_lora_new (p->targets, file, name, error);
 }
 
+static void
+tell_unmatched (const char *path, GPtrArray *keys, GPtrArray *notes)
+{
+  g_autofree char *stem = stem_of (path);
+  g_autoptr (GString) list = g_string_new (NULL);
+
+  if (keys == NULL || keys->len == 0)
+    return;
+  for (guint i = 0; i < MIN (keys->len, MAX_LISTED); i++)
+    g_string_append_printf (list, "%s%s", i > 0 ? ", " : "", (const char *)g_ptr_array_index (keys, i));
+  if (keys->len > MAX_LISTED)
+    g_string_append_printf (list, " and %u more", keys->len - MAX_LISTED);
+  g_ptr_array_add (notes, g_strdup_printf ("adapter %s: %u keys fit nothing in this model and were ignored: %s", stem,
+                                           keys->len, list->str));
+}
+
 /* Borrowed from the pipeline. */
 static SumiLora *
 open_lora (SumiPipeline *p, const char *path, GPtrArray *notes, GError **error)
@@ -161,7 +178,6 @@ open_lora (SumiPipeline *p, const char *path, GPtrArray *notes, GError **error)
   GStatBuf status = { 0 };
   LoraFile *known;
   SumiLora *lora;
-  GPtrArray *unmatched;
 
   if (p->loras == NULL)
     p->loras = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, lora_file_free);
@@ -179,15 +195,7 @@ open_lora (SumiPipeline *p, const char *path, GPtrArray *notes, GError **error)
       *f = (LoraFile){ lora, status.st_size, (gint64)status.st_mtime, content_hash (path) };
       g_hash_table_insert (p->loras, g_strdup (path), f);
     }
-  unmatched = sumi_lora_peek_unmatched (lora);
-  if (unmatched != NULL && unmatched->len > 0)
-    {
-      g_autofree char *stem = stem_of (path);
-
-      g_ptr_array_add (notes, g_strdup_printf ("adapter %s: %u keys fit nothing in this model and were ignored: %s%s",
-                                               stem, unmatched->len, (char *)g_ptr_array_index (unmatched, 0),
-                                               unmatched->len > 1 ? "…" : ""));
-    }
+  tell_unmatched (path, sumi_lora_peek_unmatched (lora), notes);
   return lora;
 }
 
