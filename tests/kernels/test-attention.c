@@ -6,10 +6,23 @@
 #include "kernels-test.h"
 
 static const SumiSdpaDims attentions[] = {
-  { 1, 1, 1, 1, 1, FALSE, 0.f },      { 2, 3, 5, 7, 3, FALSE, 0.f },      { 2, 2, 16, 16, 8, TRUE, 0.f },
-  { 1, 2, 64, 64, 32, FALSE, 0.f },   { 1, 2, 77, 77, 64, TRUE, 0.f },    { 3, 2, 65, 20, 40, FALSE, 0.3f },
-  { 1, 1, 130, 300, 17, FALSE, 0.f }, { 1, 1, 33, 129, 160, FALSE, 0.f }, { 1, 1, 200, 200, 24, TRUE, 1.f },
-  { 8, 4, 64, 64, 16, FALSE, 0.f },   { 1, 2, 90, 30, 12, TRUE, 0.f },
+  { 1, 1, 1, 1, 1, FALSE, 0.f },
+  { 2, 3, 5, 7, 3, FALSE, 0.f },
+  { 2, 2, 16, 16, 8, TRUE, 0.f },
+  { 1, 2, 64, 64, 32, FALSE, 0.f },
+  { 1, 2, 77, 77, 64, TRUE, 0.f },
+  { 3, 2, 65, 20, 40, FALSE, 0.3f },
+  { 1, 1, 130, 300, 17, FALSE, 0.f },
+  { 1, 1, 33, 129, 160, FALSE, 0.f },
+  { 1, 1, 200, 200, 24, TRUE, 1.f },
+  /* the head widths of Stable Diffusion, to themselves and to 77 tokens; its auto-encoder */
+  { 2, 8, 130, 77, 40, FALSE, 0.f },
+  { 1, 4, 70, 77, 80, FALSE, 0.f },
+  { 1, 2, 65, 77, 160, FALSE, 0.f },
+  { 1, 2, 200, 200, 40, FALSE, 0.f },
+  { 1, 1, 70, 130, 512, FALSE, 0.f },
+  { 8, 4, 64, 64, 16, FALSE, 0.f },
+  { 1, 2, 90, 30, 12, TRUE, 0.f },
 };
 
 /* Of one query of one head, with its probabilities p (sk). */
