@@ -144,6 +144,27 @@ test_lifetimes (gconstpointer engine)
   check (engine, p, 1, 8, 5);
 }
 
+/* They outlive the graph that first named the parameters. */
+static void
+test_graph_first (gconstpointer engine)
+{
+  g_autoptr (SumiPackedWeights) packed = packed_new (engine);
+  SumiGraph *g = network (1, 8);
+  SumiPlan *p = compile (engine, g, packed);
+
+  sumi_graph_unref (g);
+  set_parameters (p, SUMI_F32, 3);
+  sumi_plan_free (p);
+  g = network (2, 8);
+  p = compile (engine, g, packed);
+  sumi_graph_unref (g);
+  g_assert_true (sumi_plan_has_value (p, "b"));
+  set (p, "w", SUMI_F32, &SUMI_SHAPE (48, 32, 3, 3), 3);
+  set (p, "m", SUMI_F32, &SUMI_SHAPE (64, 48), 5);
+  check (engine, p, 2, 8, 3);
+  sumi_plan_free (p);
+}
+
 static void
 test_misuse (gconstpointer engine)
 {
@@ -191,11 +212,13 @@ main (int argc, char **argv)
     {
       g_autofree char *shared = g_strdup_printf ("/packed/%s/shared", engines[i]);
       g_autofree char *lifetimes = g_strdup_printf ("/packed/%s/lifetimes", engines[i]);
+      g_autofree char *graph_first = g_strdup_printf ("/packed/%s/graph-first", engines[i]);
       g_autofree char *misuse = g_strdup_printf ("/packed/%s/misuse", engines[i]);
       g_autofree char *trim = g_strdup_printf ("/packed/%s/trim", engines[i]);
 
       g_test_add_data_func (shared, engines[i], test_shared);
       g_test_add_data_func (lifetimes, engines[i], test_lifetimes);
+      g_test_add_data_func (graph_first, engines[i], test_graph_first);
       g_test_add_data_func (misuse, engines[i], test_misuse);
       g_test_add_data_func (trim, engines[i], test_trim);
     }

@@ -224,7 +224,7 @@ cpu_set (SumiPlan *base, const SumiNode *leaf, const SumiTensor *value, GError *
   SumiCpuPlan *p = (SumiCpuPlan *)base;
   int before = enter_team (p);
   gint64 start = g_get_monotonic_time ();
-  gboolean ok = leaf->op == SUMI_OP_PARAM ? sumi_cpu_weights_set (p->weights, p->f32, leaf->name, value, error)
+  gboolean ok = leaf->op == SUMI_OP_PARAM ? sumi_cpu_weights_set (p->weights, leaf->name, value, error)
                                           : set_input (p, leaf, value, error);
 
   p->set_seconds += (double)(g_get_monotonic_time () - start) * 1e-6;

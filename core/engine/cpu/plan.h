@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "engine/cpu/kernels/kernels.h"
 #include "engine/cpu/room.h"
 #include "engine/cpu/weights.h"
 #include "engine/engine.h"

@@ -157,7 +157,8 @@ sumi_cpu_weights_place (SumiCpuWeights *w, GError **error)
       }
   if (fresh->len == 0)
     return TRUE;
-  if (!sumi_cpu_map (&room, size, "memory for parameters", error))
+  if (!sumi_cpu_check_free (size, "memory for parameters", error)
+      || !sumi_cpu_map (&room, size, "memory for parameters", error))
     return FALSE;
   g_array_append_val (w->rooms, room);
   size = 0;
@@ -267,8 +268,7 @@ make_form (SumiCpuWeights *w, SumiCpuForm *form, float *value, guint8 *scratch, 
 }
 
 gboolean
-sumi_cpu_weights_set (SumiCpuWeights *w, const SumiKernels *k, const char *name, const SumiTensor *value,
-                      GError **error)
+sumi_cpu_weights_set (SumiCpuWeights *w, const char *name, const SumiTensor *value, GError **error)
 {
   GPtrArray *forms = peek_forms (w, name);
   gboolean direct = sumi_tensor_get_dtype (value) == SUMI_F32 && sumi_tensor_is_aligned (value);

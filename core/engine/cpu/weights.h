@@ -2,7 +2,6 @@
 /* What plans share: oneDNN, and the values of parameters in the forms that steps read. */
 #pragma once
 
-#include "engine/cpu/kernels/kernels.h"
 #include "engine/cpu/room.h"
 #include "engine/cpu/onednn.h"
 
@@ -43,8 +42,7 @@ gboolean sumi_cpu_weights_place (SumiCpuWeights *w, GError **error);
 /* Drops new forms: of a plan that was not to be. */
 void sumi_cpu_weights_drop_new (SumiCpuWeights *w);
 /* Makes all forms of a parameter. */
-gboolean sumi_cpu_weights_set (SumiCpuWeights *w, const SumiKernels *k, const char *name, const SumiTensor *value,
-                               GError **error);
+gboolean sumi_cpu_weights_set (SumiCpuWeights *w, const char *name, const SumiTensor *value, GError **error);
 /* Gives back the room that setting values took. */
 void sumi_cpu_weights_end_setting (SumiCpuWeights *w);
 
