@@ -197,6 +197,7 @@ read_scheduler (Run *r, GError **error)
   JsonNode *node = json_object_get_member (r->p->json, "scheduler_config");
   JsonObject *json = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
 
+  r->request.follow_diffusers = TRUE;
   if (json == NULL)
     return TRUE;
   return sumi_config_bool (json, "use_karras_sigmas", &r->request.use_karras_sigmas, error)

@@ -43,6 +43,7 @@ new_sampler (const SumiDrawing *d, GError **error)
                            .spacing = sumi_pipeline_spacing (p, r->sampler),
                            .steps_offset = c->steps_offset,
                            .use_karras_sigmas = r->use_karras_sigmas,
+                           .follow_diffusers = r->follow_diffusers,
                            .set_alpha_to_one = c->set_alpha_to_one,
                            .sdxl = c->family == SUMI_FAMILY_SDXL || c->family == SUMI_FAMILY_SDXL_REFINER,
                            .clip_sample = c->clip_sample,

@@ -58,6 +58,7 @@ typedef struct
   const char *sigmas;         /* sumi_sigmas_list(), "automatic": those of the sampler and the model's spacing; NULL:
                                  the model's own where it chooses the sampler too, else automatic */
   gboolean use_karras_sigmas; /* with automatic levels: as diffusers' schedulers do under that option */
+  gboolean follow_diffusers;  /* its mistakes included (diffusion/sampler.h): to compare with it */
   const char *prediction;     /* "epsilon", "v_prediction", "sample"; NULL: the model's own */
   guint order;                /* of multistep samplers; 0: the sampler's own */
   double eta;                 /* noise of the sampler, 0..1, or SUMI_MODEL_OWN */

@@ -56,6 +56,7 @@ struct _SumiSampler
   float *saved;                             /* x as it was in an earlier call */
   float *history[SUMI_SAMPLER_MAX_HISTORY]; /* of earlier calls, the last first */
   guint n_history;                          /* how many of them hold something */
+  guint n_made;                             /* calls, up to now */
   guint last_order;                         /* unipc */
 };
 
@@ -78,6 +79,7 @@ struct _SumiSamplerClass
   gboolean zero_snr; /* it can begin where alphas_cumprod is 0 */
   gboolean saves;    /* x, for a later call */
   gboolean churns;
+  gboolean cut_by_calls;          /* PNDM in diffusers: image to image leaves out calls, not steps */
   gboolean rounds_karras;         /* to whole timesteps */
   gboolean ends_at_min;           /* DEIS: at the smallest sigma there is, not at 0 */
   gboolean ends_at_first;         /* TCD: at timestep 0 */

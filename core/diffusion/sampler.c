@@ -195,6 +195,8 @@ sumi_sampler_first_call (const SumiSampler *s, double strength)
 {
   guint steps = (guint)CLAMP (s->n_steps * strength, 0.0, (double)s->n_steps), first = s->n_steps - steps;
 
+  if (s->o.follow_diffusers && s->klass->cut_by_calls)
+    return first;
   for (guint call = 0; call < s->n_calls; call++)
     if (s->calls[call].step >= first && s->calls[call].stage == 0)
       return call;
@@ -283,6 +285,7 @@ sumi_sampler_step (SumiSampler *s, guint call, float *x, const float *output, co
   in.variance = s->o.variance == SUMI_VARIANCE_LEARNED_RANGE ? output + s->o.n_values : NULL;
   in.noise = sumi_sampler_needs_noise (s, call) ? noise : NULL;
   s->klass->step (s, &in, x);
+  s->n_made++;
 }
 
 const float *

@@ -216,6 +216,62 @@ test_image_to_image (void)
     }
 }
 
+/* diffusers' PNDM, begun late, as its code does it: the list of timesteps is cut, the first step taken twice, the walk
+ * one timestep ahead from then on. */
+static void
+test_pndm_as_diffusers (void)
+{
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  const double *ac = schedule->alphas_cumprod;
+  static const float e[] = { 0.5f, 0.3f, 0.2f }; /* what the model says, call after call */
+
+  for (guint first = 1; first < 8; first++)
+    {
+      SumiSamplerOptions o = { .schedule = schedule, .steps = 10, .steps_offset = 1, .follow_diffusers = TRUE };
+      g_autoptr (SumiSampler) s = toy_sampler ("pndm", &o);
+      float x[TOY_N] = { 1, 1, 1, 1 };
+      double start = 1, want = 1;
+
+      g_assert_cmpuint (sumi_sampler_first_call (s, (10 - first) / 10.0 + 1e-9), ==, first);
+      for (guint k = 0; k < 3; k++)
+        {
+          guint t = (guint)sumi_sampler_get_timestep (s, first + k), from = k == 1 ? t + 100 : t, to = from - 100;
+          double a = ac[from], b = from >= 100 ? ac[to] : ac[0];
+          double eps = k == 0 ? e[0] : k == 1 ? (e[0] + e[1]) / 2 : (3 * e[2] - e[0]) / 2;
+          float output[TOY_N] = { e[k], e[k], e[k], e[k] };
+
+          if (k == 1)
+            want = start;
+          want = sqrt (b / a) * want - (b - a) * eps / (a * sqrt (1 - b) + sqrt (a * (1 - a) * b));
+          sumi_sampler_step (s, first + k, x, output, NULL, NULL);
+          g_assert_cmpfloat_with_epsilon (x[0], want, 1e-5);
+        }
+    }
+}
+
+/* diffusers' LMS, begun late: the weights of the full order, as far as there is something to weigh. */
+static void
+test_lms_as_diffusers (void)
+{
+  static const float e[] = { 0.5f, 0.3f };
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+  SumiSamplerOptions o = { .schedule = schedule, .steps = 10, .steps_offset = 1, .order = 2, .follow_diffusers = TRUE };
+  g_autoptr (SumiSampler) s = toy_sampler ("lms", &o);
+  float x[TOY_N] = { 1, 1, 1, 1 };
+  double want = 1;
+
+  for (guint call = 4; call < 6; call++)
+    {
+      double old = sumi_sampler_get_sigma (s, call - 1), from = sumi_sampler_get_sigma (s, call);
+      double to = sumi_sampler_get_sigma (s, call + 1), h = to - from, r = h / (2 * (from - old));
+      float output[TOY_N] = { e[call - 4], e[call - 4], e[call - 4], e[call - 4] };
+
+      want += h * (1 + r) * e[call - 4] - (call > 4 ? h * r * e[0] : 0);
+      sumi_sampler_step (s, call, x, output, NULL, NULL);
+      g_assert_cmpfloat_with_epsilon (x[0], want, 1e-5);
+    }
+}
+
 /* Every sampler may begin anywhere, and ends near where the exact flow does. */
 static void
 test_begin_anywhere (void)
@@ -568,6 +624,8 @@ main (int argc, char **argv)
   g_test_add_func ("/samplers/cfg-pp", test_cfg_pp);
   g_test_add_func ("/samplers/cfg-pp-second-step", test_cfg_pp_second_step);
   g_test_add_func ("/samplers/image-to-image", test_image_to_image);
+  g_test_add_func ("/samplers/pndm-as-diffusers", test_pndm_as_diffusers);
+  g_test_add_func ("/samplers/lms-as-diffusers", test_lms_as_diffusers);
   g_test_add_func ("/samplers/begin-anywhere", test_begin_anywhere);
   g_test_add_func ("/samplers/lists", test_lists);
   g_test_add_func ("/samplers/any-walk", test_any_walk);

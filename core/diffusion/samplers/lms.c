@@ -37,8 +37,9 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
   guint order;
 
   sumi_sampler_remember (s, s->eps);
-  order = MIN (s->n_history, s->o.order);
-  for (guint j = 0; j < order; j++)
+  /* After a late start diffusers weighs the few it has as if it had all of them. */
+  order = MIN (s->o.follow_diffusers ? in->call->step + 1 : s->n_history, s->o.order);
+  for (guint j = 0; j < MIN (order, s->n_history); j++)
     c[j] = coefficient (s, in->call, order, j);
   SUMI_SUM (s, x, { 1.0, x }, { c[0], s->history[0] }, { c[1], s->history[1] }, { c[2], s->history[2] },
             { c[3], s->history[3] });

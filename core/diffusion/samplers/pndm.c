@@ -3,8 +3,11 @@
  * first step asks the model twice: the mean of eps at both ends takes it (improved Euler).  Then Adams-Bashforth, with
  * a the alphas_cumprod before and b after the step: eps' = 3/2 e_0 - 1/2 e_1;  (23 e_0 - 16 e_1 + 5 e_2) / 12;  (55 e_0
  * - 59 e_1 + 37 e_2 - 9 e_3) / 24 x    = sqrt (b / a) x - (b - a) eps' / (a sqrt (1 - b) + sqrt (a (1 - a) b)) As in
- * diffusers it is v that is combined where the model predicts v.  A walk that begins later (image to image) begins with
- * a step of first order. */
+ * diffusers it is v that is combined where the model predicts v.
+ *
+ * A walk that begins later (image to image) begins with a step of first order.  diffusers takes that one twice too,
+ * which its list of timesteps, cut anywhere, does not have a place for: from the third call on the model is told one
+ * timestep less than it is at. */
 #include "diffusion/sampler-private.h"
 
 #include <math.h>
@@ -36,29 +39,42 @@ move (SumiSampler *s, const SumiSamplerCall *call, const float *x, const double 
   SUMI_SUM (s, out, { c_x, x }, { c * w[0], e[0] }, { c * w[1], e[1] }, { c * w[2], e[2] }, { c * w[3], e[3] });
 }
 
+/* The step that this call takes from its start again; NULL: none. */
+static const SumiSamplerCall *
+taken_again (const SumiSampler *s, const SumiSamplerCall *call)
+{
+  if (s->o.follow_diffusers && s->o.order > 1)
+    return s->n_made != 1 ? NULL : call->stage == 1 ? call : call - 1;
+  return call->stage == 1 ? call : NULL;
+}
+
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
   static const double mean[4] = { 0.5, 0.5 };
+  const SumiSamplerCall *again = taken_again (s, in->call);
   double a = in->call->at.alphas_cumprod;
 
   if (s->o.prediction == SUMI_PREDICT_V)
     SUMI_SUM (s, s->eps, { sqrt (a), s->eps }, { -sqrt (1.0 - a), s->x_start });
-  if (in->call->stage == 1) /* from the start again; this place is asked anew in the next call, and remembered then */
+  if (again != NULL) /* this place is asked anew in the next call, and remembered then */
     {
       const float *both[4] = { s->history[0], s->eps };
 
-      move (s, in->call, s->saved, mean, both, x);
+      move (s, again, s->saved, mean, both, x);
       return;
     }
   memcpy (s->saved, x, s->o.n_values * sizeof *x);
   sumi_sampler_remember (s, s->eps);
-  move (s, in->call, x, weights[MIN (s->n_history, s->o.order) - 1], (const float *const *)s->history, x);
+  /* a walk cut before the first step's second call takes that for the first of the next step */
+  move (s, in->call->stage == 1 ? in->call + 1 : in->call, x, weights[MIN (s->n_history, s->o.order) - 1],
+        (const float *const *)s->history, x);
 }
 
 const SumiSamplerClass sumi_sampler_pndm_class = { .name = "pndm",
                                                    .walk = SUMI_WALK_FIXED_STRIDE,
                                                    .saves = TRUE,
+                                                   .cut_by_calls = TRUE,
                                                    .eta = -1,
                                                    .order = 4,
                                                    .max_order = 4,
