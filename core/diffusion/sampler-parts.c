@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define MUCH_NOISE 100.0 /* sigma; a picture in it cannot be seen */
+
 SumiAncestral
 sumi_sampler_ancestral (double from, double to, double eta)
 {
@@ -35,6 +37,12 @@ double
 sumi_sampler_ancestral_second_noise (const SumiSampler *s, const SumiSamplerCall *call)
 {
   return call->stage == 1 ? sumi_sampler_ancestral_step (s, call->step).up : 0.0;
+}
+
+gboolean
+sumi_sampler_comes_from_noise (const SumiSampler *s, guint step)
+{
+  return s->steps[step].from.sigma > MUCH_NOISE && !s->o.follow_diffusers;
 }
 
 double

@@ -120,6 +120,11 @@ SumiAncestral sumi_sampler_ancestral_step (const SumiSampler *s, guint step);
 double sumi_sampler_middle_sigma (const SumiSampler *s, guint step);
 double sumi_sampler_ancestral_middle_sigma (const SumiSampler *s, guint step);
 double sumi_sampler_ancestral_second_noise (const SumiSampler *s, const SumiSamplerCall *call);
+/* Heun and DPM2 take the slope found at the end, or in the middle, for the whole step: what is wrong with it is
+ * multiplied by the ratio of the sigmas.  Where a schedule leaves next to no signal (cosine, zero terminal SNR) the
+ * first step comes down from thousands to ten or so, and only errors would remain: such a step is Euler's.  Not so with
+ * follow_diffusers. */
+gboolean sumi_sampler_comes_from_noise (const SumiSampler *s, guint step);
 /* sigma_n sqrt (1 - e^(-2 eta h)), h the step in lambda: the noise of DPM-Solver++'s SDE, in the variance-preserving
  * view. */
 double sumi_sampler_sde_noise (const SumiSampler *s, const SumiSamplerCall *call);

@@ -35,7 +35,7 @@ typedef struct
   guint steps_offset;         /* leading only */
   gboolean use_karras_sigmas; /* with sigmas NULL: diffusers' option of that name, where the scheduler has it */
   gboolean follow_diffusers;  /* also in what goes wrong there, to compare with it: PNDM and LMS where a walk begins
-                                 later  (image to image), Heun where it begins without a signal */
+                                 later  (image to image), Heun where a step comes from almost no signal */
   gboolean set_alpha_to_one;  /* ddim, pndm: the last step lands on x_0, else on alphas_cumprod[0] */
   gboolean sdxl;              /* align_your_steps and gits: SDXL's table, else Stable Diffusion 1.5's */
 

@@ -412,6 +412,31 @@ test_any_walk (void)
     }
 }
 
+/* A slope that is a little wrong at the end of the first step, from next to no signal, must not spoil the rest. */
+static void
+test_from_noise (void)
+{
+  static const char *const names[] = { "heun", "dpm2", "dpm2_a" };
+  g_autoptr (SumiSchedule) schedule = toy_schedule (1000);
+
+  sumi_schedule_rescale_zero_snr (schedule);
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      SumiSamplerOptions o = { .schedule = schedule,
+                               .prediction = SUMI_PREDICT_V,
+                               .spacing = SUMI_SPACING_TRAILING,
+                               .steps = 20,
+                               .eta = strcmp (names[i], "dpm2_a") == 0 ? 1 : 0 };
+      g_autoptr (SumiSampler) s = toy_sampler (names[i], &o);
+
+      g_assert_cmpuint (sumi_sampler_get_n_calls (s), ==,
+                        38); /* 40, but for the first and the last step's second one */
+      g_assert_cmpfloat (sumi_sampler_get_sigma (s, 0), >, 4000);
+      g_assert_cmpfloat (sumi_sampler_get_sigma (s, 1), <, 100);
+      g_assert_cmpint (sumi_sampler_needs_noise (s, 0), ==, i == 2);
+    }
+}
+
 /* Zero-terminal SNR (Lin et al. 2023): the first x holds nothing of the picture; what is predicted there counts. */
 static void
 test_zero_snr (void)
@@ -623,6 +648,7 @@ main (int argc, char **argv)
   g_test_add_func ("/samplers/same", test_same);
   g_test_add_func ("/samplers/cfg-pp", test_cfg_pp);
   g_test_add_func ("/samplers/cfg-pp-second-step", test_cfg_pp_second_step);
+  g_test_add_func ("/samplers/from-noise", test_from_noise);
   g_test_add_func ("/samplers/image-to-image", test_image_to_image);
   g_test_add_func ("/samplers/pndm-as-diffusers", test_pndm_as_diffusers);
   g_test_add_func ("/samplers/lms-as-diffusers", test_lms_as_diffusers);

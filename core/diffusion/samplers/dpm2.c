@@ -7,9 +7,16 @@
 #include <math.h>
 #include <string.h>
 
+static double
+second_sigma (const SumiSampler *s, guint step)
+{
+  return sumi_sampler_comes_from_noise (s, step) ? 0.0 : sumi_sampler_middle_sigma (s, step);
+}
+
 static void
 step (SumiSampler *s, const SumiSamplerInput *in, float *x)
 {
+  double middle = second_sigma (s, in->call->step);
   double from = in->call->from.sigma, to = in->call->to.sigma, churn = sumi_sampler_churn_noise (s, in->call);
   SumiTerm noise = { in->noise != NULL ? churn : 0.0, in->noise };
 
@@ -19,7 +26,7 @@ step (SumiSampler *s, const SumiSamplerInput *in, float *x)
       return;
     }
   memcpy (s->saved, x, s->o.n_values * sizeof *x);
-  SUMI_SUM (s, x, { 1.0, x }, { sumi_sampler_middle_sigma (s, in->call->step) - from, s->eps }, noise);
+  SUMI_SUM (s, x, { 1.0, x }, { (middle > 0.0 ? middle : to) - from, s->eps }, noise);
 }
 
 const SumiSamplerClass sumi_sampler_dpm2_class = { .name = "dpm2",
@@ -30,6 +37,6 @@ const SumiSamplerClass sumi_sampler_dpm2_class = { .name = "dpm2",
                                                    .rounds_karras = TRUE,
                                                    .discards_next_to_last = TRUE,
                                                    .eta = -1,
-                                                   .second_sigma = sumi_sampler_middle_sigma,
+                                                   .second_sigma = second_sigma,
                                                    .noise = sumi_sampler_churn_noise,
                                                    .step = step };

@@ -9,7 +9,7 @@
 static double
 second_sigma (const SumiSampler *s, guint step)
 {
-  return s->steps[step].to.sigma;
+  return sumi_sampler_comes_from_noise (s, step) ? 0.0 : s->steps[step].to.sigma;
 }
 
 static void
