@@ -83,21 +83,6 @@ static const GOptionEntry entries[] = {
   { NULL }
 };
 
-static gboolean usage (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
-
-static gboolean
-usage (GError **error, const char *format, ...)
-{
-  g_autofree char *message = NULL;
-  va_list args;
-
-  va_start (args, format);
-  message = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error_literal (error, SUMI_ERROR, SUMI_ERROR_USAGE, message);
-  return FALSE;
-}
-
 static void
 reset (void)
 {
@@ -114,7 +99,7 @@ take_int (const char *option, int value, int min, int max, guint *out, GError **
   if (value == NOT_GIVEN)
     return TRUE;
   if (value < min || value > max)
-    return usage (error, "%s: found %d, expected %d to %d", option, value, min, max);
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "%s: found %d, expected %d to %d", option, value, min, max);
   *out = (guint)value;
   return TRUE;
 }
@@ -125,7 +110,7 @@ take_number (const char *option, double value, double min, double max, double *o
   if (value == NOT_GIVEN_NUMBER)
     return TRUE;
   if (!(value >= min && value <= max)) /* also NaN */
-    return usage (error, "%s: found %g, expected %g to %g", option, value, min, max);
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "%s: found %g, expected %g to %g", option, value, min, max);
   *out = value;
   return TRUE;
 }
@@ -136,7 +121,7 @@ take_text (const char *option, const char *text, const char **out, GError **erro
   if (text == NULL)
     return TRUE;
   if (!g_utf8_validate (text, -1, NULL))
-    return usage (error, "%s: found text that is not UTF-8, expected UTF-8", option);
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "%s: found text that is not UTF-8, expected UTF-8", option);
   *out = text;
   return TRUE;
 }
@@ -146,7 +131,7 @@ unknown_name (const char *option, const char *name, const char *const *list, GEr
 {
   g_autofree char *all = g_strjoinv (", ", (char **)list);
 
-  return usage (error, "%s: found '%s', expected one of %s", option, name, all);
+  return sumi_refuse (error, SUMI_ERROR_USAGE, "%s: found '%s', expected one of %s", option, name, all);
 }
 
 /* Sumi's name or another program's ("DPM++ 2M Karras", which names the noise levels too). */
@@ -181,11 +166,12 @@ take_kinds (SumiRequest *r, GError **error)
   else if (o.rng != NULL && strcmp (o.rng, "philox") == 0)
     r->rng = SUMI_RNG_PHILOX;
   else if (o.rng != NULL)
-    return usage (error, "--rng: found '%s', expected torch or philox", o.rng);
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "--rng: found '%s', expected torch or philox", o.rng);
   if (o.prediction != NULL)
     {
       if (!sumi_prediction_parse (o.prediction, &prediction, NULL))
-        return usage (error, "--prediction: found '%s', expected epsilon, v_prediction or sample", o.prediction);
+        return sumi_refuse (error, SUMI_ERROR_USAGE,
+                            "--prediction: found '%s', expected epsilon, v_prediction or sample", o.prediction);
       r->prediction = sumi_prediction_name (prediction);
     }
   return o.emphasis == NULL || sumi_emphasis_parse (o.emphasis, &r->emphasis, error);
@@ -205,11 +191,12 @@ take_interval (SumiRequest *r, GError **error)
 
       ends[i] = g_strv_length (parts) == 2 ? g_ascii_strtod (parts[i], &end) : -1;
       if (*end != '\0' || end == parts[i] || !(ends[i] >= 0))
-        return usage (error, "--guidance-interval: found '%s', expected two noise levels such as 0.28,5.42",
-                      o.interval);
+        return sumi_refuse (error, SUMI_ERROR_USAGE,
+                            "--guidance-interval: found '%s', expected two noise levels such as 0.28,5.42", o.interval);
     }
   if (ends[0] >= ends[1])
-    return usage (error, "--guidance-interval: found '%s', expected the lower noise level first", o.interval);
+    return sumi_refuse (error, SUMI_ERROR_USAGE,
+                        "--guidance-interval: found '%s', expected the lower noise level first", o.interval);
   r->guidance_low = ends[0];
   r->guidance_high = ends[1];
   return TRUE;
@@ -327,7 +314,7 @@ read_pictures (GenerateOptions *options, GError **error)
   SumiRequest *r = &options->request;
 
   if (o.mask != NULL && o.init == NULL)
-    return usage (error, "--mask: found no picture that it belongs to, expected --init");
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "--mask: found no picture that it belongs to, expected --init");
   if (o.init == NULL)
     return TRUE;
   r->image = own_tensor (options, sumi_image_load (o.init, 0xffffff, error));
@@ -366,11 +353,13 @@ static gboolean
 check_like (const SumiRecipe *recipe, GError **error)
 {
   if (recipe->from_image && o.init == NULL)
-    return usage (error, "--like: found a picture that was drawn from another one, expected that with --init");
+    return sumi_refuse (error, SUMI_ERROR_USAGE,
+                        "--like: found a picture that was drawn from another one, expected that with --init");
   if (recipe->masked && o.mask == NULL)
-    return usage (error, "--like: found a picture that was drawn within a mask, expected that with --mask");
+    return sumi_refuse (error, SUMI_ERROR_USAGE,
+                        "--like: found a picture that was drawn within a mask, expected that with --mask");
   if (recipe->model == NULL && o.model == NULL)
-    return usage (error, "--like: found no name of a model in the recipe, expected --model");
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "--like: found no name of a model in the recipe, expected --model");
   return TRUE;
 }
 
@@ -384,7 +373,7 @@ read_like (GenerateOptions *options, SumiDType *dtype, GError **error)
   if (text == NULL)
     return error != NULL && *error != NULL
                ? FALSE
-               : usage (error, "--like: found no recipe in %s, expected 'parameters'", o.like);
+               : sumi_refuse (error, SUMI_ERROR_USAGE, "--like: found no recipe in %s, expected 'parameters'", o.like);
   recipe = sumi_recipe_read (text, error);
   if (recipe == NULL || !check_like (recipe, error))
     {
@@ -424,7 +413,7 @@ take_dtype (const SumiEngine *engine, SumiDType *dtype, GError **error)
   else if (strcmp (o.dtype, "auto") == 0)
     *dtype = fast ? SUMI_BF16 : SUMI_F32;
   else
-    return usage (error, "--dtype: found '%s', expected f32, bf16 or auto", o.dtype);
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "--dtype: found '%s', expected f32, bf16 or auto", o.dtype);
   return TRUE;
 }
 
@@ -434,7 +423,7 @@ take_pipeline_options (SumiPipelineOptions *options, GError **error)
   g_autoptr (SumiEngine) engine = NULL;
 
   if (o.threads < 0 || o.threads > MAX_THREADS)
-    return usage (error, "--threads: found %d, expected 0 to %d", o.threads, MAX_THREADS);
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "--threads: found %d, expected 0 to %d", o.threads, MAX_THREADS);
   engine = sumi_engine_open (o.engine, error);
   if (engine == NULL || !take_dtype (engine, &options->dtype, error))
     return FALSE;
@@ -462,10 +451,10 @@ check_outputs (GError **error)
   g_autofree char *lower = NULL;
 
   if (o.output == NULL)
-    return usage (error, "--output: found nothing, expected a file name ending in .png");
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "--output: found nothing, expected a file name ending in .png");
   lower = g_ascii_strdown (o.output, -1);
   if (!g_str_has_suffix (lower, ".png"))
-    return usage (error, "--output: found '%s', expected a file name ending in .png", o.output);
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "--output: found '%s', expected a file name ending in .png", o.output);
   if (!check_folder_of (o.output, error) || (o.save_latents != NULL && !check_folder_of (o.save_latents, error)))
     return FALSE;
   if (o.steps_out != NULL && g_mkdir_with_parents (o.steps_out, 0777) != 0)

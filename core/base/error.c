@@ -3,7 +3,7 @@
 
 #include <gio/gio.h>
 
-G_DEFINE_QUARK (sumi-error-quark, sumi_error)
+G_DEFINE_QUARK (sumi - error - quark, sumi_error)
 
 static const char *const class_names[SUMI_N_ERRORS] = {
   [SUMI_ERROR_USAGE] = "usage",
@@ -41,6 +41,19 @@ sumi_error_class (const GError *error)
   if (error->domain == G_FILE_ERROR || error->domain == G_IO_ERROR)
     return "io";
   return "engine";
+}
+
+gboolean
+sumi_refuse (GError **error, SumiError code, const char *format, ...)
+{
+  g_autofree char *message = NULL;
+  va_list args;
+
+  va_start (args, format);
+  message = g_strdup_vprintf (format, args);
+  va_end (args);
+  g_set_error_literal (error, SUMI_ERROR, (gint)code, message);
+  return FALSE;
 }
 
 gboolean

@@ -45,6 +45,9 @@ GQuark sumi_error_quark (void);
  * "engine" for anything else.  Static string. */
 const char *sumi_error_class (const GError *error);
 
+/* Sets an error of this code (printf-style) and returns FALSE, for checks that end in `ok || sumi_refuse (…)`. */
+gboolean sumi_refuse (GError **error, SumiError code, const char *format, ...) G_GNUC_PRINTF (3, 4);
+
 /* Sets SUMI_ERROR_CANCELLED and returns TRUE when the cancellable (may be NULL) has been cancelled. */
 typedef struct _GCancellable GCancellable;
 gboolean sumi_set_error_if_cancelled (GCancellable *cancellable, GError **error);

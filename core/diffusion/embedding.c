@@ -4,21 +4,6 @@
 #define MAX_VECTORS 75 /* what a chunk of the prompt has room for */
 #define MAX_WIDTH 16384
 
-static gboolean fail (GError **error, SumiError code, const char *format, ...) G_GNUC_PRINTF (3, 4);
-
-static gboolean
-fail (GError **error, SumiError code, const char *format, ...)
-{
-  g_autofree char *message = NULL;
-  va_list args;
-
-  va_start (args, format);
-  message = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error_literal (error, SUMI_ERROR, (gint)code, message);
-  return FALSE;
-}
-
 /* ---- which tensors of the file ---- */
 
 typedef struct
@@ -41,7 +26,8 @@ find_string_to_param (const SumiTensorMap *file, const char *name, Found *found,
         n++;
       }
   return n <= 1
-         || fail (error, SUMI_ERROR_UNKNOWN_MODEL, "%s: found %u words in string_to_param, expected one", name, n);
+         || sumi_refuse (error, SUMI_ERROR_UNKNOWN_MODEL, "%s: found %u words in string_to_param, expected one", name,
+                         n);
 }
 
 /* The two encoders' vectors under any pair of names in use. */
@@ -70,10 +56,11 @@ find (const SumiTensorMap *file, const char *name, Found *found, GError **error)
       || (found->first = sumi_tensor_map_peek (file, "emb_params")) != NULL)
     return TRUE;
   if (size != 1)
-    return fail (error, SUMI_ERROR_UNKNOWN_MODEL,
-                 "%s: found %u tensors, expected a textual inversion (string_to_param, emb_params, clip_l and clip_g, "
-                 "or one tensor named as its word)",
-                 name, size);
+    return sumi_refuse (
+        error, SUMI_ERROR_UNKNOWN_MODEL,
+        "%s: found %u tensors, expected a textual inversion (string_to_param, emb_params, clip_l and clip_g, "
+        "or one tensor named as its word)",
+        name, size);
   found->first = sumi_tensor_map_peek_nth (file, 0);
   found->token = sumi_tensor_map_get_name (file, 0);
   return TRUE;
@@ -91,19 +78,19 @@ read_vectors (const SumiTensor *t, const char *name, GError **error)
   g_autoptr (SumiTensor) vectors = NULL;
 
   if (shape->rank < 1 || shape->rank > 2 || n < 1 || width < 1 || width > MAX_WIDTH)
-    fail (error, SUMI_ERROR_BAD_SHAPE, "%s: found shape %s, expected (vectors,width)", name, found);
+    sumi_refuse (error, SUMI_ERROR_BAD_SHAPE, "%s: found shape %s, expected (vectors,width)", name, found);
   else if (n > MAX_VECTORS)
-    fail (error, SUMI_ERROR_TOO_LARGE, "%s: found %" G_GINT64_FORMAT " vectors, expected at most %d", name, n,
-          MAX_VECTORS);
+    sumi_refuse (error, SUMI_ERROR_TOO_LARGE, "%s: found %" G_GINT64_FORMAT " vectors, expected at most %d", name, n,
+                 MAX_VECTORS);
   else if (!sumi_dtype_is_float (sumi_tensor_get_dtype (t)))
-    fail (error, SUMI_ERROR_UNSUPPORTED_DTYPE, "%s: found %s, expected floating-point vectors", name,
-          sumi_dtype_name (sumi_tensor_get_dtype (t)));
+    sumi_refuse (error, SUMI_ERROR_UNSUPPORTED_DTYPE, "%s: found %s, expected floating-point vectors", name,
+                 sumi_dtype_name (sumi_tensor_get_dtype (t)));
   else if ((vectors = sumi_tensor_new (SUMI_F32, &SUMI_SHAPE (n, width), error)) != NULL)
     {
       sumi_tensor_to_f32 (t, sumi_tensor_poke_f32 (vectors));
       if (sumi_tensor_is_finite (vectors))
         return g_steal_pointer (&vectors);
-      fail (error, SUMI_ERROR_NON_FINITE, "%s: found NaN or infinity, expected finite vectors", name);
+      sumi_refuse (error, SUMI_ERROR_NON_FINITE, "%s: found NaN or infinity, expected finite vectors", name);
     }
   return NULL;
 }
@@ -118,8 +105,8 @@ check_counts (SumiEmbedding *e, const char *name, GError **error)
     if (both[i] != NULL)
       n[i] = (guint)sumi_tensor_get_shape (both[i])->d[0];
   if (n[0] != 0 && n[1] != 0 && n[0] != n[1])
-    return fail (error, SUMI_ERROR_BAD_SHAPE, "%s: found %u and %u vectors, expected as many for both text encoders",
-                 name, n[0], n[1]);
+    return sumi_refuse (error, SUMI_ERROR_BAD_SHAPE,
+                        "%s: found %u and %u vectors, expected as many for both text encoders", name, n[0], n[1]);
   e->n_vectors = MAX (n[0], n[1]);
   return TRUE;
 }

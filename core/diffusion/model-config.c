@@ -5,28 +5,16 @@
 #include "nn/config.h"
 
 gboolean
-sumi_model_refuse (GError **error, const char *format, ...)
-{
-  g_autofree char *message = NULL;
-  va_list args;
-
-  va_start (args, format);
-  message = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error_literal (error, SUMI_ERROR, SUMI_ERROR_BAD_CONFIG, message);
-  return FALSE;
-}
-
-gboolean
 sumi_model_object_field (JsonObject *json, const char *name, gboolean required, JsonObject **object, GError **error)
 {
   JsonNode *node = json_object_get_member (json, name);
 
   *object = NULL;
   if (node == NULL || JSON_NODE_HOLDS_NULL (node))
-    return !required || sumi_model_refuse (error, "%s: found nothing, expected an object", name);
+    return !required || sumi_refuse (error, SUMI_ERROR_BAD_CONFIG, "%s: found nothing, expected an object", name);
   if (!JSON_NODE_HOLDS_OBJECT (node))
-    return sumi_model_refuse (error, "%s: found %s, expected an object", name, json_node_type_name (node));
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG, "%s: found %s, expected an object", name,
+                        json_node_type_name (node));
   *object = json_node_get_object (node);
   return TRUE;
 }
@@ -39,7 +27,7 @@ doubles_field (JsonObject *json, const char *name, guint n, double min, double m
   JsonArray *list;
 
   if (node == NULL || !JSON_NODE_HOLDS_ARRAY (node) || json_array_get_length (json_node_get_array (node)) != n)
-    return sumi_model_refuse (error, "%s: found no list of that length, expected %u numbers", name, n);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG, "%s: found no list of that length, expected %u numbers", name, n);
   list = json_node_get_array (node);
   for (guint i = 0; i < n; i++)
     {
@@ -47,10 +35,12 @@ doubles_field (JsonObject *json, const char *name, guint n, double min, double m
       GType type = JSON_NODE_HOLDS_VALUE (e) ? json_node_get_value_type (e) : G_TYPE_INVALID;
 
       if (type != G_TYPE_DOUBLE && type != G_TYPE_INT64)
-        return sumi_model_refuse (error, "%s[%u]: found no number, expected %g to %g", name, i, min, max);
+        return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG, "%s[%u]: found no number, expected %g to %g", name, i, min,
+                            max);
       values[i] = json_node_get_double (e);
       if (!(values[i] >= min && values[i] <= max)) /* also NaN */
-        return sumi_model_refuse (error, "%s[%u]: found %g, expected %g to %g", name, i, values[i], min, max);
+        return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG, "%s[%u]: found %g, expected %g to %g", name, i, values[i],
+                            min, max);
     }
   return TRUE;
 }
@@ -105,7 +95,8 @@ parse_ddpm (JsonObject *json, SumiModelConfig *c, GError **error)
       || !parse_sample_size (json, c, error))
     return FALSE;
   if (c->unet.cross_attention_dim != 0 || c->unet.projection_class_embeddings_input_dim != 0)
-    return sumi_model_refuse (error, "unet: found a conditional U-Net, expected a UNet2DModel for family ddpm");
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "unet: found a conditional U-Net, expected a UNet2DModel for family ddpm");
   return TRUE;
 }
 
@@ -144,18 +135,18 @@ parse_latent (JsonObject *json, SumiModelConfig *c, GError **error)
       return FALSE;
     }
   if (c->channels != SUMI_TAEF2_CHANNELS)
-    return sumi_model_refuse (error, "unet: in_channels: found %" G_GINT64_FORMAT ", expected %d", c->channels,
-                              SUMI_TAEF2_CHANNELS);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG, "unet: in_channels: found %" G_GINT64_FORMAT ", expected %d",
+                        c->channels, SUMI_TAEF2_CHANNELS);
   if (c->unet.cross_attention_dim != *hidden)
-    return sumi_model_refuse (error,
-                              "unet: cross_attention_dim: found %" G_GINT64_FORMAT
-                              ", expected the text encoder's hidden_size %" G_GINT64_FORMAT,
-                              c->unet.cross_attention_dim, *hidden);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "unet: cross_attention_dim: found %" G_GINT64_FORMAT
+                        ", expected the text encoder's hidden_size %" G_GINT64_FORMAT,
+                        c->unet.cross_attention_dim, *hidden);
   if (*pooled != 0 && *pooled != *hidden)
-    return sumi_model_refuse (error,
-                              "unet: projection_class_embeddings_input_dim: found %" G_GINT64_FORMAT
-                              ", expected the text encoder's hidden_size %" G_GINT64_FORMAT,
-                              *pooled, *hidden);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "unet: projection_class_embeddings_input_dim: found %" G_GINT64_FORMAT
+                        ", expected the text encoder's hidden_size %" G_GINT64_FORMAT,
+                        *pooled, *hidden);
   return TRUE;
 }
 
@@ -165,11 +156,12 @@ check_variance (SumiModelConfig *c, GError **error)
   gboolean learned = c->out_channels == 2 * c->channels;
 
   if (c->out_channels != c->channels && !learned)
-    return sumi_model_refuse (error, "out_channels: found %" G_GINT64_FORMAT ", expected in_channels %" G_GINT64_FORMAT,
-                              c->out_channels, c->channels);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "out_channels: found %" G_GINT64_FORMAT ", expected in_channels %" G_GINT64_FORMAT,
+                        c->out_channels, c->channels);
   if (c->variance == SUMI_VARIANCE_LEARNED_RANGE && !learned)
-    return sumi_model_refuse (error,
-                              "variance_type: found learned_range, expected a model of twice as many output channels");
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "variance_type: found learned_range, expected a model of twice as many output channels");
   if (learned)
     c->variance = SUMI_VARIANCE_LEARNED_RANGE; /* the channels say so, whatever sampler the file was saved with */
   return TRUE;

@@ -8,8 +8,6 @@ G_BEGIN_DECLS
 
 #define SUMI_MAX_SAMPLE_SIDE 4096
 
-/* bad_config; FALSE. */
-gboolean sumi_model_refuse (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /* A field that is an object. With `required` FALSE, absent gives TRUE and NULL. Borrowed. */
 gboolean sumi_model_object_field (JsonObject *json, const char *name, gboolean required, JsonObject **object,
                                   GError **error);

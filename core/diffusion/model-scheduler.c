@@ -172,7 +172,8 @@ sumi_model_parse_scheduler (JsonObject *json, SumiModelConfig *c, GError **error
       || (prediction != NULL && !sumi_prediction_parse (prediction, &c->prediction, error)))
     return FALSE;
   if (c->betas != SUMI_BETAS_COSINE && c->beta_start > c->beta_end)
-    return sumi_model_refuse (error, "beta_start: found %g, expected at most beta_end %g", c->beta_start, c->beta_end);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG, "beta_start: found %g, expected at most beta_end %g",
+                        c->beta_start, c->beta_end);
   return TRUE;
 }
 

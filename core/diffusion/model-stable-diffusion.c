@@ -97,16 +97,16 @@ check_channels (SumiModelConfig *c, GError **error)
   if (in == latent + 3)
     return unknown_model (error, "a x4 upscaler (unet: in_channels 7)");
   if (in != latent && in != 2 * latent && in != 2 * latent + 1)
-    return sumi_model_refuse (error,
-                              "unet: in_channels: found %" G_GINT64_FORMAT ", expected %" G_GINT64_FORMAT
-                              " (the vae's latent_channels), %" G_GINT64_FORMAT " (edits) or %" G_GINT64_FORMAT
-                              " (inpainting)",
-                              in, latent, 2 * latent, 2 * latent + 1);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "unet: in_channels: found %" G_GINT64_FORMAT ", expected %" G_GINT64_FORMAT
+                        " (the vae's latent_channels), %" G_GINT64_FORMAT " (edits) or %" G_GINT64_FORMAT
+                        " (inpainting)",
+                        in, latent, 2 * latent, 2 * latent + 1);
   if (c->unet.out_channels != latent)
-    return sumi_model_refuse (error,
-                              "unet: out_channels: found %" G_GINT64_FORMAT ", expected the vae's latent_channels "
-                              "%" G_GINT64_FORMAT,
-                              c->unet.out_channels, latent);
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "unet: out_channels: found %" G_GINT64_FORMAT ", expected the vae's latent_channels "
+                        "%" G_GINT64_FORMAT,
+                        c->unet.out_channels, latent);
   c->in_channels = in;
   return TRUE;
 }
@@ -118,10 +118,10 @@ check_states (const SumiModelConfig *c, GError **error)
 
   if (c->unet.cross_attention_dim == width)
     return TRUE;
-  return sumi_model_refuse (error,
-                            "unet: cross_attention_dim: found %" G_GINT64_FORMAT
-                            ", expected the text encoders' hidden_size %" G_GINT64_FORMAT,
-                            c->unet.cross_attention_dim, width);
+  return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                      "unet: cross_attention_dim: found %" G_GINT64_FORMAT
+                      ", expected the text encoders' hidden_size %" G_GINT64_FORMAT,
+                      c->unet.cross_attention_dim, width);
 }
 
 static gboolean
@@ -134,18 +134,20 @@ check_pooled (const SumiModelConfig *c, GError **error)
     return unknown_model (error, "a U-Net with a class embedding (unCLIP)");
   if (!has_text_2 (c))
     return u->addition_time_embed_dim == 0
-           || sumi_model_refuse (error, "unet: addition_embed_type: found text_time, expected none for family %s",
-                                 sumi_family_name (c->family));
+           || sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                           "unet: addition_embed_type: found text_time, expected none for family %s",
+                           sumi_family_name (c->family));
   if (u->addition_time_embed_dim == 0)
-    return sumi_model_refuse (error, "unet: addition_embed_type: found none, expected text_time for family %s",
-                              sumi_family_name (c->family));
+    return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                        "unet: addition_embed_type: found none, expected text_time for family %s",
+                        sumi_family_name (c->family));
   if (u->addition_embed_dim == want)
     return TRUE;
-  return sumi_model_refuse (error,
-                            "unet: projection_class_embeddings_input_dim: found %" G_GINT64_FORMAT
-                            ", expected %" G_GINT64_FORMAT
-                            " (text_encoder_2's projection_dim and %u times addition_time_embed_dim)",
-                            u->addition_embed_dim, want, (guint)sumi_model_n_time_ids (c));
+  return sumi_refuse (error, SUMI_ERROR_BAD_CONFIG,
+                      "unet: projection_class_embeddings_input_dim: found %" G_GINT64_FORMAT
+                      ", expected %" G_GINT64_FORMAT
+                      " (text_encoder_2's projection_dim and %u times addition_time_embed_dim)",
+                      u->addition_embed_dim, want, (guint)sumi_model_n_time_ids (c));
 }
 
 /* ---- together ---- */

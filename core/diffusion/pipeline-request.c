@@ -66,32 +66,18 @@ sumi_pipeline_complete_request (const SumiPipeline *p, SumiRequest *r)
 
 /* ---- checks ---- */
 
-static gboolean refuse (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
-
-static gboolean
-refuse (GError **error, const char *format, ...)
-{
-  g_autofree char *message = NULL;
-  va_list args;
-
-  va_start (args, format);
-  message = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error_literal (error, SUMI_ERROR, SUMI_ERROR_USAGE, message);
-  return FALSE;
-}
-
 static gboolean
 check_uint (const char *what, guint value, guint min, guint max, GError **error)
 {
-  return (value >= min && value <= max) || refuse (error, "%s: found %u, expected %u to %u", what, value, min, max);
+  return (value >= min && value <= max)
+         || sumi_refuse (error, SUMI_ERROR_USAGE, "%s: found %u, expected %u to %u", what, value, min, max);
 }
 
 static gboolean
 check_double (const char *what, double value, double min, double max, GError **error)
 {
   return (value >= min && value <= max) /* not NaN */
-         || refuse (error, "%s: found %g, expected %g to %g", what, value, min, max);
+         || sumi_refuse (error, SUMI_ERROR_USAGE, "%s: found %g, expected %g to %g", what, value, min, max);
 }
 
 static gboolean
@@ -102,7 +88,8 @@ check_name (const char *what, const char *name, const char *const *list, GError 
   if (name != NULL && g_strv_contains (list, name))
     return TRUE;
   all = g_strjoinv (", ", (char **)list);
-  return refuse (error, "%s: found '%s', expected one of %s", what, name != NULL ? name : "", all);
+  return sumi_refuse (error, SUMI_ERROR_USAGE, "%s: found '%s', expected one of %s", what, name != NULL ? name : "",
+                      all);
 }
 
 /* Stable Diffusion's U-Nets bring each up-sampling to the size of its skip, so that any latents do; the others are
@@ -164,7 +151,8 @@ check_image (const SumiRequest *r, GError **error)
   const SumiShape *s;
 
   if (r->image == NULL)
-    return r->mask == NULL || refuse (error, "mask: found no picture that it belongs to, expected one");
+    return r->mask == NULL
+           || sumi_refuse (error, SUMI_ERROR_USAGE, "mask: found no picture that it belongs to, expected one");
   s = sumi_tensor_get_shape (r->image);
   if (sumi_tensor_get_dtype (r->image) == SUMI_U8 && s->rank == 3 && s->d[2] == 3)
     return TRUE;
@@ -194,7 +182,7 @@ check_mask (const SumiRequest *r, GError **error)
       sumi_tensor_to_f32 (r->mask, values);
       for (gsize i = 0; i < (gsize)height * width; i++)
         if (!(values[i] >= 0 && values[i] <= 1))
-          return refuse (error, "mask: found %g, expected 0 to 1", values[i]);
+          return sumi_refuse (error, SUMI_ERROR_USAGE, "mask: found %g, expected 0 to 1", values[i]);
       return TRUE;
     }
   g_set_error (error, SUMI_ERROR, SUMI_ERROR_SHAPE_MISMATCH,
@@ -207,13 +195,13 @@ static gboolean
 check_adapters (const SumiPipeline *p, const SumiRequest *r, GError **error)
 {
   if (!sumi_pipeline_takes_prompt (p) && r->n_loras > 0)
-    return refuse (error, "lora: found one for a model without a prompt, expected none");
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "lora: found one for a model without a prompt, expected none");
   if (r->n_loras > 0 && !sumi_model_is_stable_diffusion (&p->config))
-    return refuse (error, "lora: found one for family %s, expected a Stable Diffusion model",
-                   sumi_family_name (p->config.family));
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "lora: found one for family %s, expected a Stable Diffusion model",
+                        sumi_family_name (p->config.family));
   if (r->vae != NULL && !sumi_model_is_stable_diffusion (&p->config))
-    return refuse (error, "vae: found one for family %s, expected a Stable Diffusion model",
-                   sumi_family_name (p->config.family));
+    return sumi_refuse (error, SUMI_ERROR_USAGE, "vae: found one for family %s, expected a Stable Diffusion model",
+                        sumi_family_name (p->config.family));
   if (!check_uint ("adapters", r->n_loras, 0, SUMI_MAX_ADAPTERS, error))
     return FALSE;
   for (guint i = 0; i < r->n_loras; i++)
@@ -231,10 +219,11 @@ check_guidance (const SumiRequest *r, GError **error)
       || !check_double ("guidance rescale", r->guidance_rescale, 0, 1, error))
     return FALSE;
   if (!(r->guidance_low >= 0 && r->guidance_low < r->guidance_high)) /* also NaN */
-    return refuse (error, "guidance interval: found %g to %g, expected two noise levels from 0 up, the lower first",
-                   r->guidance_low, r->guidance_high);
+    return sumi_refuse (error, SUMI_ERROR_USAGE,
+                        "guidance interval: found %g to %g, expected two noise levels from 0 up, the lower first",
+                        r->guidance_low, r->guidance_high);
   return !r->cfg_pp || sumi_sampler_has_cfg_pp (r->sampler)
-         || refuse (error, "CFG++: found sampler %s, expected one that has it", r->sampler);
+         || sumi_refuse (error, SUMI_ERROR_USAGE, "CFG++: found sampler %s, expected one that has it", r->sampler);
 }
 
 static gboolean
@@ -246,7 +235,8 @@ check_way (const SumiPipeline *p, const SumiRequest *r, GError **error)
          && check_name ("sampler", r->sampler, sumi_sampler_list (), error)
          && (r->sigmas == NULL || check_name ("schedule", r->sigmas, sumi_sigmas_list (), error))
          && (r->prediction == NULL || sumi_prediction_parse (r->prediction, &prediction, NULL)
-             || refuse (error, "prediction: found '%s', expected epsilon, v_prediction or sample", r->prediction))
+             || sumi_refuse (error, SUMI_ERROR_USAGE,
+                             "prediction: found '%s', expected epsilon, v_prediction or sample", r->prediction))
          && (r->eta == SUMI_MODEL_OWN || check_double ("eta", r->eta, 0, 1, error));
 }
 
@@ -265,7 +255,8 @@ sumi_pipeline_check_request (const SumiPipeline *p, const SumiRequest *r, SumiSh
       || !check_image (r, error) || !check_mask (r, error))
     return FALSE;
   if (c->in_channels == 2 * c->channels && r->image == NULL)
-    return refuse (error, "picture: found none, expected one: this model changes pictures (instruct-pix2pix)");
+    return sumi_refuse (error, SUMI_ERROR_USAGE,
+                        "picture: found none, expected one: this model changes pictures (instruct-pix2pix)");
   *sample = SUMI_SHAPE (r->batch, c->channels, sample_side (c, r->height), sample_side (c, r->width));
   return check_init_noise (r->init_noise, sample, error);
 }
