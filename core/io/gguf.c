@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "io/gguf.h"
 
-#include "io/plain-file.h"
+#include "io/mapped.h"
 #include "io/reader.h"
 
 #define MAGIC "GGUF"
@@ -432,10 +432,8 @@ take_header (Load *l)
   return TRUE;
 }
 
-typedef SumiTensor *(*NewTensor) (SumiDType, const SumiShape *, GBytes *, GError **);
-
 static gboolean
-add_tensor (Load *l, const Entry *e, GBytes *bytes, guint64 data, NewTensor new_tensor)
+add_tensor (Load *l, const Entry *e, GBytes *bytes, guint64 data, SumiNewTensorFunc new_tensor)
 {
   g_autoptr (GBytes) part = g_bytes_new_from_bytes (bytes, data + e->begin, e->size);
   const SumiShape *original = g_hash_table_lookup (l->shapes, e->name);
@@ -460,7 +458,7 @@ add_tensor (Load *l, const Entry *e, GBytes *bytes, guint64 data, NewTensor new_
 }
 
 static gboolean
-load_all (Load *l, GBytes *bytes, NewTensor new_tensor)
+load_all (Load *l, GBytes *bytes, SumiNewTensorFunc new_tensor)
 {
   gsize size, data;
   const guint8 *start = g_bytes_get_data (bytes, &size);
@@ -479,7 +477,7 @@ load_all (Load *l, GBytes *bytes, NewTensor new_tensor)
 }
 
 static SumiTensorMap *
-parse (GBytes *bytes, NewTensor new_tensor, GError **error)
+parse (GBytes *bytes, SumiNewTensorFunc new_tensor, GError **error)
 {
   g_autoptr (SumiTensorMap) map = sumi_tensor_map_new ();
   g_autoptr (GHashTable) shapes = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
@@ -504,13 +502,5 @@ sumi_gguf_parse (GBytes *bytes, GError **error)
 SumiTensorMap *
 sumi_gguf_open (const char *path, GError **error)
 {
-  g_autoptr (GBytes) bytes = sumi_plain_file_map (path, error);
-  SumiTensorMap *map;
-
-  if (bytes == NULL)
-    return NULL;
-  map = parse (bytes, sumi_tensor_new_mapped, error);
-  if (map == NULL)
-    g_prefix_error (error, "%s: ", path);
-  return map;
+  return sumi_parse_mapped (path, parse, error);
 }

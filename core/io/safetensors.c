@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/atomic-file.h"
-#include "io/plain-file.h"
+#include "io/mapped.h"
 #include "io/safetensors-header.h"
 
 #if G_BYTE_ORDER != G_LITTLE_ENDIAN
@@ -124,7 +124,7 @@ check_length (const char *data, gsize size, guint64 *length, GError **error)
 
 /* Slices of bytes; new_tensor is sumi_tensor_new_mapped or _bytes, as they are a mapping or not. */
 static SumiTensorMap *
-parse (GBytes *bytes, SumiTensor *(*new_tensor) (SumiDType, const SumiShape *, GBytes *, GError **), GError **error)
+parse (GBytes *bytes, SumiNewTensorFunc new_tensor, GError **error)
 {
   g_autoptr (SumiTensorMap) map = sumi_tensor_map_new ();
   g_autoptr (GArray) entries = NULL;
@@ -160,15 +160,7 @@ sumi_safetensors_parse (GBytes *bytes, GError **error)
 SumiTensorMap *
 sumi_safetensors_open (const char *path, GError **error)
 {
-  g_autoptr (GBytes) bytes = sumi_plain_file_map (path, error);
-  SumiTensorMap *map;
-
-  if (bytes == NULL)
-    return NULL;
-  map = parse (bytes, sumi_tensor_new_mapped, error);
-  if (map == NULL)
-    g_prefix_error (error, "%s: ", path);
-  return map;
+  return sumi_parse_mapped (path, parse, error);
 }
 
 /* ---- writing ---- */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "io/pickle-classes.h"
-#include "io/plain-file.h"
+#include "io/mapped.h"
 #include "io/zip.h"
 
 #define PICKLE_NAME "data.pkl"
@@ -16,14 +16,12 @@
 #define MAX_NAME 1024
 #define MAX_METADATA (16 << 20)
 
-typedef SumiTensor *(*NewTensor) (SumiDType, const SumiShape *, GBytes *, GError **);
-
 typedef struct
 {
   SumiZip *zip;
   char *prefix; /* "archive/" */
   SumiTensorMap *map;
-  NewTensor new_tensor;
+  SumiNewTensorFunc new_tensor;
   gsize copies_left, metadata_left; /* bytes */
   guint visits_left;
 } Load;
@@ -368,7 +366,7 @@ load_archive (Load *l, GError **error)
 }
 
 static SumiTensorMap *
-parse (GBytes *bytes, NewTensor new_tensor, GError **error)
+parse (GBytes *bytes, SumiNewTensorFunc new_tensor, GError **error)
 {
   g_autoptr (SumiZip) zip = sumi_zip_new (bytes, error);
   g_autoptr (SumiTensorMap) map = sumi_tensor_map_new ();
@@ -393,13 +391,5 @@ sumi_torch_zip_parse (GBytes *bytes, GError **error)
 SumiTensorMap *
 sumi_torch_zip_open (const char *path, GError **error)
 {
-  g_autoptr (GBytes) bytes = sumi_plain_file_map (path, error);
-  SumiTensorMap *map;
-
-  if (bytes == NULL)
-    return NULL;
-  map = parse (bytes, sumi_tensor_new_mapped, error);
-  if (map == NULL)
-    g_prefix_error (error, "%s: ", path);
-  return map;
+  return sumi_parse_mapped (path, parse, error);
 }
