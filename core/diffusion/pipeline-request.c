@@ -266,11 +266,7 @@ sumi_pipeline_check_request (const SumiPipeline *p, const SumiRequest *r, SumiSh
 SumiSpacing
 sumi_pipeline_spacing (const SumiPipeline *p, const char *sampler)
 {
-  static const char *const leading[] = { "ddim", "ddpm", "pndm", "lcm", "tcd", NULL };
-
-  if (!p->config.spacing_by_sampler)
-    return p->config.spacing;
-  return g_strv_contains (leading, sampler) ? SUMI_SPACING_LEADING : SUMI_SPACING_LINSPACE;
+  return p->config.spacing_by_sampler ? sumi_sampler_default_spacing (sampler) : p->config.spacing;
 }
 
 SumiPrediction
